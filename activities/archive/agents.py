@@ -51,7 +51,7 @@ from common.settings import Settings
 from common.temporal import search_attributes
 from common.temporal.payload_store import PayloadDamagedError, referenced_key
 
-# An agent on hold stays in Temporal, but is archived this long before Temporal itself deletes it.
+# An agent on hold stays in Temporal until this long before retention would delete it; then it is archived.
 RESCUE_BEFORE = timedelta(days=3)
 
 
@@ -61,7 +61,7 @@ class AgentArchiver:
     Args:
         client: a client of the namespace whose agents are archived.
         objects: the store of the archive and of large payloads.
-        settings: say when agents are due, and which are on hold.
+        settings: when agents are due, and which are on hold.
     """
 
     def __init__(self, client: Client, objects: ObjectStore, settings: Settings) -> None:
@@ -86,7 +86,7 @@ class AgentArchiver:
 
     @activity.defn(name="archive_store")
     async def store(self, request: StoreRequest) -> Stored:
-        """Copy an agent with every run of its chain, and read back what was written. Temporal keeps it.
+        """Copy an agent with every run of its chain, and read the copy back. It stays in Temporal.
 
         Raises:
             StoreUnavailableError: the store cannot be used now.
@@ -96,11 +96,12 @@ class AgentArchiver:
 
     @activity.defn(name="archive_remove")
     async def remove(self, request: RemoveRequest) -> Removed:
-        """Have the server delete an agent, if all of it can be read back from the archive.
+        """Ask the server to delete an agent, after reading all of it back from the archive.
 
         Raises:
-            ApplicationError: type `ArchiveMismatch`, permanent: Temporal has more of it than the archive.
-            ArchiveDamagedError, StoreUnavailableError: the archive does not have it, or cannot be read now.
+            ApplicationError: type `ArchiveMismatch`, permanent: the agent changed after it was archived.
+            ArchiveDamagedError, StoreUnavailableError: its archived copy is damaged or incomplete, or the
+                store cannot be read now.
         """
         async with heartbeats():
             data = await asyncio.to_thread(get_checked, self._objects, request.record)
@@ -113,9 +114,9 @@ class AgentArchiver:
 
     @activity.defn(name="archive_clear")
     async def clear(self, agent: Removed) -> Cleared:
-        """Wait until the server has deleted an agent, then delete its payload objects and its work.
+        """Wait until the server has deleted an agent, then delete its payload objects and working data.
 
-        Its artifacts and files stay: its history, which is archived, refers to them.
+        Its artifacts and files stay, because its archived history refers to them.
         """
         async with heartbeats():
             await clear_payloads(self._client, self._objects, agent.id, agent.runs)
@@ -217,7 +218,7 @@ class AgentArchiver:
     async def _put_payloads(
         self, record: ArchiveRecord, view: AgentView, history: WorkflowHistory, *, is_last: bool
     ) -> set[str]:
-        """Copy the payloads that a history refers to; return the ids of all keys that encrypt them."""
+        """Copy the payloads that a history refers to; return the ids of all keys they are encrypted with."""
         payloads = [payload for event in history.events for payload in payloads_in(event)]
         keys = key_ids(payloads)
         for key in dict.fromkeys(filter(None, map(referenced_key, payloads))):
@@ -228,7 +229,7 @@ class AgentArchiver:
             except ObjectMissingError:
                 if is_last:
                     raise
-                # The sweep deletes payloads of a run that continued as new.
+                # Expected for earlier runs: the sweep deletes payloads of a run that continued as new.
                 record.missing.append(key)
                 continue
             if digest_bytes(body) != key.rpartition("/")[2]:
@@ -244,13 +245,13 @@ class AgentArchiver:
         return await asyncio.to_thread(put_checked, self._objects, key, data)
 
     async def _histories(self, id: str, run_id: str) -> dict[str, WorkflowHistory]:
-        """The histories of all runs of the id that Temporal still has, by run id, oldest first."""
+        """The histories of all runs of this id that Temporal still has, by run id, oldest first."""
         waiting, found = [run_id], dict[str, WorkflowHistory]()
         try:
             listed = self._client.list_workflows(f"WorkflowId = {quote(id)}")
             waiting += [known.run_id async for known in listed]
         except UnusableValueError:
-            pass  # the runs are found by following the chain below
+            pass  # following the chain below finds the runs as well
         while waiting:
             each = waiting.pop()
             if not each or each in found:
@@ -262,7 +263,7 @@ class AgentArchiver:
                     raise
                 continue
             found[each] = history
-            # Visibility may lag, so the chain is followed as well.
+            # Visibility may lag, so follow the chain as well.
             waiting.append(
                 history.events[0].workflow_execution_started_event_attributes.continued_execution_run_id
             )
@@ -271,14 +272,14 @@ class AgentArchiver:
         return {**dict(earlier), run_id: last}
 
     def _drop_half_a_copy(self, view: AgentView) -> None:
-        """Delete what was written of an agent whose record, which is written last, does not exist."""
+        """Delete an incomplete copy. The record is written last, so without one the copy is incomplete."""
         folder = run_folder(view.kind, view.id, view.run_id)
         if self._objects.head(record_key(view.kind, view.id, view.run_id)) is None:
             self._objects.delete([each.key for each in self._objects.list(folder)])
 
     def _drop_leftovers(self, record: ArchiveRecord) -> None:
-        """Delete objects that killed attempts left beside the record."""
-        # A history that is read again may have its maps in another order, and so another digest and name.
+        """Delete objects of killed attempts that the record does not name."""
+        # Reading a history again may order its maps differently, which changes its digest and its name.
         names = {record_key(record.kind, record.id, record.run_id), *(each.key for each in record.objects)}
         listed = self._objects.list(run_folder(record.kind, record.id, record.run_id))
         self._objects.delete([each.key for each in listed if each.key not in names])
@@ -297,7 +298,7 @@ class AgentArchiver:
                 continue
             if length != run.events:
                 raise permanent("ArchiveMismatch", f"{record.id}: {length} events, and {run.events} archived")
-        # The last run goes last, because by it an agent is found that a kill left half deleted.
+        # Delete the last run last: a retry after a kill finds the agent by it.
         await delete_runs(self._client, record.id, [run.run_id for run in record.runs])
 
     async def _describe(self, id: str) -> WorkflowExecutionDescription | None:

@@ -34,9 +34,9 @@ from common.temporal.payload_store import agent_prefix
 
 
 class ErasePart(BaseModel, frozen=True):
-    """Asks for an owner's agents to be erased, of those started until then.
+    """Asks for an owner's agents to be erased, if they started no later than `until`.
 
-    `by` names the work, the same in each attempt.
+    `by` identifies this erasure; retries use the same value.
     """
 
     owner: str
@@ -46,7 +46,7 @@ class ErasePart(BaseModel, frozen=True):
 
 
 class Account(BaseModel, frozen=True):
-    """What the work named `by` has erased."""
+    """What the erasure named `by` has deleted."""
 
     by: str
     at: AwareDatetime
@@ -59,7 +59,7 @@ class Erasure:
     Args:
         client: a client of the namespace whose agents are erased.
         objects: the store of the archive and of large payloads.
-        settings: say which agents are on hold.
+        settings: which agents are on hold.
         ledger: enters the erasure into the chain.
     """
 
@@ -71,9 +71,9 @@ class Erasure:
 
     @activity.defn(name="erase_live")
     async def erase_live(self, request: ErasePart) -> Erased:
-        """Terminate the owner's agents in Temporal and the delivery of their notices, and delete both.
+        """Terminate and delete the owner's agents in Temporal and the workflows that deliver their notices.
 
-        The result counts this attempt only: what an earlier one erased cannot be counted any more.
+        The result counts this attempt only: what an earlier attempt deleted can no longer be counted.
         """
         async with heartbeats():
             holds, found = Holds.load(self._settings), Erased(owner=request.owner)
@@ -94,10 +94,10 @@ class Erasure:
                 del runs[id], kinds[id]
             found.held = len(held)
             there = {id for id in runs if await self._end(id)}
-            # Before the agents themselves, by which an attempt after a kill finds these.
+            # Delete these before the agents: a retry after a kill finds them through the agents.
             theirs = await asyncio.to_thread(self._letters_and_acts, runs)
             theirs += await asyncio.to_thread(self._never_entered, request.owner, kinds)
-            # Also of an owner whose agents are all on hold: it only saves time.
+            # These go even if all of the owner's agents are on hold: they are only a cache.
             theirs += await asyncio.to_thread(self._lying, owned_prefix(request.owner))
             await asyncio.to_thread(self._objects.delete, [each.key for each in theirs])
             own = await asyncio.to_thread(self._forget_own, runs)
@@ -110,11 +110,11 @@ class Erasure:
 
     @activity.defn(name="erase_archived")
     async def erase_archived(self, request: ErasePart) -> Erased:
-        """Remove the owner's rows from the index and everything archived of the agents from the store.
+        """Remove the owner's rows from the index, and the agents' archived objects from the store.
 
-        New index files without these rows are entered into the chain first, then the old files and the
-        agents' objects are deleted. After a kill in between, the next attempt or the next archivist finishes
-        it.
+        New index files without these rows are entered into the chain first; then the old files and the
+        agents' objects are deleted. After a kill in between, the next attempt or the next archivist run
+        finishes the job.
         """
         async with heartbeats():
             _, newest = await self._ledger.sound()
@@ -128,13 +128,13 @@ class Erasure:
 
     @activity.defn(name="keep_erasure")
     def keep_account(self, account: Account) -> None:
-        """Keep what was erased, for whoever asks later; nothing of what it was."""
+        """Keep the counts of what was erased, as evidence for later; none of its content."""
         counts = account.erased.model_dump(exclude={"owner"})
         kept = Forgotten(**counts, at=account.at).model_dump_json(exclude={"owner"})
         self._objects.put(f"{Forgotten.prefix(account.erased.owner)}{account.by}.json", kept.encode())
 
     async def _end(self, id: str) -> bool:
-        """Terminate the agent and return whether it existed: visibility lists deleted ones for a moment."""
+        """Terminate the agent; return whether it existed, as visibility still lists deleted ones briefly."""
         was_there = await is_there(self._client, id)
         try:
             await self._client.get_workflow_handle(id).terminate("its owner is forgotten")
@@ -148,7 +148,7 @@ class Erasure:
         listed = await asyncio.to_thread(self._lying, prefix)
         await delete_runs(self._client, id, runs)
         await clear_payloads(self._client, self._objects, id, runs)
-        # No run is left, so not even what was on its way to the agent is needed.
+        # No run is left, so payloads of signals that never reached the agent can go as well.
         await asyncio.to_thread(self._objects.delete, [each.key for each in listed])
         return Erased(objects=len(listed), bytes=sum(each.size for each in listed))
 
@@ -156,7 +156,7 @@ class Erasure:
         return letters_of(self._objects, agents) + ActLog(self._objects).objects_of(agents)
 
     def _never_entered(self, owner: str, kinds: dict[str, str]) -> list[StoredObject]:
-        """What a killed archivist had copied of these agents, and no row of the index names."""
+        """Objects of these agents that a killed archivist had copied but not yet entered in the index."""
         if not kinds:
             return []
         entered = {row.id for row in ArchiveIndex(self._objects).find(IndexQuery(owner=owner))}
@@ -168,7 +168,7 @@ class Erasure:
         ]
 
     def _forget_own(self, agents: Collection[str]) -> Erased:
-        """Delete what the agents stored for themselves: artifacts, files, work under way, models' answers."""
+        """Delete what the agents stored for themselves: artifacts, files, working data, model answers."""
         own = objects_of(self._objects, agents)
         self._objects.delete([each.key for each in own])
         self._answers.forget(agents)
@@ -207,7 +207,7 @@ class Erasure:
             prefix = run_folder(row.kind, row.id, row.run_id)
             listed = await asyncio.to_thread(self._lying, prefix)
             if not await is_there(self._client, row.id):
-                # What was on its way to the agent when it was archived.
+                # Payloads of signals that were on their way to the agent when it was archived.
                 leftover = agent_prefix(self._client.namespace, row.id)
                 listed += await asyncio.to_thread(self._lying, leftover)
             gone += listed

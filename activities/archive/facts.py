@@ -1,4 +1,4 @@
-"""Facts for the index, read from an agent's history. None of them is text that anybody wrote."""
+"""Facts for the index, read from an agent's history. None of them contains text that a person wrote."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def nodes_of(events: Iterable[HistoryEvent]) -> set[str]:
 
 
 def key_ids(payloads: Iterable[Payload]) -> set[str]:
-    """The ids of the keys that encrypt these payloads."""
+    """The ids of the keys these payloads are encrypted with."""
     return {id.decode(errors="replace") for each in payloads if (id := each.metadata.get(KEY_ID))}
 
 
 def key_ids_in(body: bytes) -> set[str]:
-    """The id of the key that encrypts an object of the store."""
+    """The id of the key an object of the store is encrypted with; empty if it is not a payload."""
     try:
         return key_ids([Payload.FromString(body)])
     except DecodeError:

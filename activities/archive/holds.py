@@ -1,4 +1,4 @@
-"""Legal holds: agents that may not be erased, from a file that may change at any time."""
+"""Legal holds: agents that must not be erased. The file may change at any time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from common.settings import Settings, SettingsError
 
 
 class Holds(BaseModel, frozen=True, extra="forbid"):
-    """What is on hold: agents by id, all of an owner's, all of a batch."""
+    """What is on hold: single agents, all agents of an owner, or all agents of a batch."""
 
     ids: frozenset[str] = frozenset()
     owners: frozenset[str] = frozenset()
@@ -19,10 +19,10 @@ class Holds(BaseModel, frozen=True, extra="forbid"):
 
     @classmethod
     def load(cls, settings: Settings) -> Self:
-        """The holds of the setting ``HIBERNAUT_ARCHIVE_HOLDS``, else of ``holds.json`` in the data folder.
+        """The holds from the file in ``HIBERNAUT_ARCHIVE_HOLDS``, or else ``holds.json`` in the data folder.
 
         Raises:
-            SettingsError: the named file is missing or not valid; nothing may be erased then.
+            SettingsError: the named file is missing or invalid; nothing may be erased then.
         """
         file = settings.archive.holds or Path(settings.data_dir / "holds.json")
         try:

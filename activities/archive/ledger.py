@@ -1,4 +1,4 @@
-"""The archive's index and chain: enters what was stored, and finishes what a killed archivist left."""
+"""The archive's index and chain: enters what was stored, and finishes what a killed archivist left undone."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from common.object_store import ObjectStore
 
 
 class ArchiveLedger:
-    """The activities that enter and recover. Only one archivist works at a time, so the chain has one writer.
+    """The activities that enter, recover and sweep. One archivist runs at a time: the chain has one writer.
 
     Args:
-        client: a client of the namespace whose archive it is.
+        client: a client of the namespace that the archive belongs to.
         objects: the archive's store.
         anchor: stores the chain's head in Temporal.
     """
@@ -40,14 +40,14 @@ class ArchiveLedger:
 
     @activity.defn(name="archive_recover")
     async def recover(self, request: RecoverRequest) -> Unfinished:
-        """Finish what a killed archivist left: delete rows never entered, and what was to be removed.
+        """Finish what a killed archivist left undone: delete rows never entered and objects to be removed.
 
         Returns:
-            The records of the newest batch, whose agents may not have been deleted yet.
+            The records of the newest batch, whose agents may still be in Temporal.
 
         Raises:
-            ApplicationError: type `ArchiveRolledBack`, `ArchiveForeign` or `ArchiveUnreadable`, permanent;
-                nothing may be added to such an archive.
+            ApplicationError: type `ArchiveRolledBack`, `ArchiveForeign` or `ArchiveUnreadable`, permanent:
+                nothing may be added to the archive in this state.
         """
         async with heartbeats():
             head, newest = await self.sound()
@@ -59,7 +59,7 @@ class ArchiveLedger:
 
     @activity.defn(name="archive_seal")
     async def enter_batch(self, request: EnterRequest) -> Entered:
-        """Enter a batch: write its rows and its manifest, read both back, store the head in Temporal."""
+        """Enter a batch: write its rows and manifest, read both back, store the chain's head in Temporal."""
         async with heartbeats():
             head, size = await self.enter(request.by, request, request.records, request.rows)
             return Entered(head=head, bytes=size)
@@ -75,7 +75,7 @@ class ArchiveLedger:
             return SweepDone(deleted=done.deleted, deleted_bytes=done.deleted_bytes)
 
     async def sound(self) -> tuple[Head, Manifest | None]:
-        """The head and newest manifest of an archive that is this service's and has the head Temporal stores.
+        """Check that the archive is this service's and not rolled back; return its head and newest manifest.
 
         Raises:
             ApplicationError: as ``recover``.
@@ -109,7 +109,7 @@ class ArchiveLedger:
     ) -> tuple[Head, int]:
         """Append a manifest of ``records`` and index files for ``rows``; return the head and the files' size.
 
-        A second attempt under the same ``by`` finds what the first one wrote.
+        Idempotent by ``by``: a retry finds what the first attempt wrote.
         """
         head, newest = await self.sound()
         if newest is None or newest.by != by:

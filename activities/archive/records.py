@@ -11,7 +11,7 @@ from common.archive.layout import ArchivedObject, Head, IndexRow
 
 
 class DueRequest(BaseModel, frozen=True):
-    """Asks for the next page of agents that are due at a time; `cursor` says where the last page ended."""
+    """Asks for the next page of agents that are due at time `at`; `cursor` continues after the last page."""
 
     at: AwareDatetime
     older_than: timedelta | None = None
@@ -27,7 +27,7 @@ class DueAgent(BaseModel, frozen=True):
 
 
 class DuePage(BaseModel, frozen=True):
-    """Agents that are due; without a cursor, this is the last page."""
+    """Agents that are due. The last page has no cursor."""
 
     agents: list[DueAgent]
     cursor: str = ""
@@ -49,7 +49,7 @@ class StoreOutcome(StrEnum):
         GONE: Temporal no longer knows it.
         BUSY: a newer run of its id is open.
         HELD: it is on legal hold.
-        UNANSWERED: no worker answers its queries; tried again until twice its time has passed.
+        UNANSWERED: no worker answers its queries; tried again until twice its TTL has passed.
         DAMAGED: one of its payloads is missing or cannot be read.
     """
 
@@ -62,7 +62,7 @@ class StoreOutcome(StrEnum):
 
 
 class Stored(BaseModel, frozen=True):
-    """What became of the agent; its record and row if it was stored."""
+    """What became of the agent, with its record and row if it was stored."""
 
     fate: StoreOutcome
     row: IndexRow | None = None
@@ -71,7 +71,7 @@ class Stored(BaseModel, frozen=True):
 
 
 class EnterRequest(BaseModel, frozen=True):
-    """Asks for a batch to be entered into index and chain. `by` names it, the same in each attempt."""
+    """Asks for a batch to be entered into index and chain. `by` identifies it; retries use the same value."""
 
     by: str
     at: AwareDatetime
@@ -87,13 +87,13 @@ class Entered(BaseModel, frozen=True):
 
 
 class RecoverRequest(BaseModel, frozen=True):
-    """Asks for what a killed archivist left half done to be finished."""
+    """Asks to finish what a killed archivist left half done."""
 
     by: str
 
 
 class Unfinished(BaseModel, frozen=True):
-    """Records that are entered, but whose agents may still be in Temporal."""
+    """Records that were entered, but whose agents may still be in Temporal."""
 
     head: Head
     records: list[ArchivedObject] = Field(default_factory=list)
@@ -113,13 +113,13 @@ class Removed(BaseModel, frozen=True):
 
 
 class Cleared(BaseModel, frozen=True):
-    """An agent that is gone from Temporal with its payload objects."""
+    """An agent that is gone from Temporal, as are its payload objects."""
 
     id: str
 
 
 class SweepRequest(BaseModel, frozen=True):
-    """Asks for payloads that no run refers to, to be deleted."""
+    """Asks to delete the payloads that no run refers to."""
 
     at: AwareDatetime
 

@@ -1,4 +1,4 @@
-"""Deletes runs from Temporal for good, then the payload objects that nothing refers to any more."""
+"""Permanently deletes runs from Temporal, then the payload objects that nothing refers to any more."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ POLL_SECONDS = 0.2
 
 
 async def delete_runs(client: Client, id: str, runs: Sequence[str]) -> None:
-    """Ask the server to delete these runs of an agent, in this order; runs that are gone are skipped."""
+    """Ask the server to delete these runs of an agent, in this order; skip runs that are already gone."""
     for run in runs:
         await _delete(client, id, run)
 

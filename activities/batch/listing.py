@@ -1,4 +1,4 @@
-"""Brings a batch's items into pages, each key once, and those set aside into pages once more."""
+"""Splits a batch's items into pages, each key once, and puts quarantined items into new pages for a retry."""
 
 from __future__ import annotations
 
@@ -47,17 +47,17 @@ class BatchListing:
 
     @activity.defn(name="batch_list")
     async def list_items(self, request: ListRequest) -> Listing:
-        """The items in pages, without those that come twice or that the batch has already.
+        """The items in pages, without duplicates and those the batch already has.
 
         Raises:
-            ApplicationError: permanent: `BadItems`, a line is no item; `TooManyItems`.
+            ApplicationError: permanent: `BadItems`, a line is not an item; `TooManyItems`.
         """
         async with heartbeats():
             return await asyncio.to_thread(self._list, request)
 
     @activity.defn(name="batch_list_file")
     async def list_file(self, request: FileRequest) -> Listing:
-        """The lines of a file in pages; those that are no input of that kind are refused with the reason.
+        """The lines of a file in pages; a line that is not valid input for the kind is refused with a reason.
 
         Raises:
             ApplicationError: permanent: `FileUnusable`, with the reason; `TooManyItems`.
@@ -67,7 +67,7 @@ class BatchListing:
 
     @activity.defn(name="batch_try_again")
     async def try_again(self, request: RetryRequest) -> Retry:
-        """Take the quarantined items out of the verdicts, to be done once more."""
+        """Move the quarantined items out of the verdicts into new pages, for another try."""
         async with heartbeats():
             return await asyncio.to_thread(self._try_again, request)
 
@@ -118,7 +118,7 @@ class BatchListing:
 
 
 class _RefusedError(Exception):
-    """Why a line is no item, in words that quote nothing, and what it would be called."""
+    """Why a line is not an item, without quoting it; `key` is the key it would have had."""
 
     def __init__(self, key: str, reason: str) -> None:
         super().__init__(reason)
@@ -138,7 +138,7 @@ class _Lister:
         self._duplicates = 0
 
     def add(self, item: BatchItem) -> None:
-        """One item more, if its key is new."""
+        """Add an item if its key is new."""
         if item.key in self.known:
             self._duplicates += 1
             return
@@ -153,7 +153,7 @@ class _Lister:
         self._size += len(line)
 
     def refuse(self, key: str, reason: str) -> None:
-        """Quarantine a line before anything has begun."""
+        """Quarantine a line while listing, before any item is started."""
         if key in self.known:
             self._duplicates += 1
             return
@@ -161,7 +161,7 @@ class _Lister:
         self._set_aside(key, reason)
 
     def listing(self) -> Listing:
-        """All of it."""
+        """Everything added so far; closes the current page."""
         self._turn()
         refused = None
         if self._refused:
@@ -191,13 +191,13 @@ class _Lister:
 
 
 def sample_of(results: Iterable[ItemResult]) -> tuple[Quarantined, ...]:
-    """Up to `MAX_SHOWN` of those that were set aside."""
+    """Up to `MAX_SHOWN` of the quarantined results."""
     aside = (each for each in results if each.verdict is Verdict.QUARANTINED)
     return tuple(Quarantined(key=each.key, reason=each.reason) for each in islice(aside, MAX_SHOWN))
 
 
 def read_verdicts(artifacts: ArtifactStore, ref: ArtifactRef) -> list[ItemResult]:
-    """The verdicts of a page that has ended."""
+    """The verdicts of a finished page."""
     return [ItemResult.model_validate_json(line) for line in artifacts.get(ref).splitlines()]
 
 
@@ -210,7 +210,7 @@ def _items(data: bytes) -> Iterator[BatchItem]:
 
 
 def _item_of(line: bytes, key: str, kind: str) -> BatchItem:
-    """A line as an item; its own `id` names it, unless the kind's input has such a field."""
+    """Parse a line as an item. Its `id` becomes the item's key, unless the kind's input has such a field."""
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Opens the pages of a batch, and gives them their items, their rules and a place for their verdicts."""
+"""Opens the pages of a batch, reads their items, checks agents before they start, and stores verdicts."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ from common.names import UnusableValueError
 from common.settings import Settings
 from common.temporal import search_attributes
 
-# An owner who has as many agents at work as may be: the item waits in its slot.
+# Retry delay when the owner is at the limit of running agents; the item keeps its slot and waits.
 ROOM_AGAIN = timedelta(seconds=10)
 
 
@@ -58,10 +58,10 @@ class BatchPages:
     """The activities of pages.
 
     Args:
-        client: starts and asks the workflows of pages.
-        settings: for the operator's rules of starts.
+        client: starts and queries the workflows of pages.
+        settings: the operator's rules for starts.
         signer: signs those workflows' starts.
-        artifacts: holds items and verdicts.
+        artifacts: stores items and verdicts.
     """
 
     def __init__(self, client: Client, settings: Settings, signer: Signer, artifacts: ArtifactStore) -> None:
@@ -70,13 +70,13 @@ class BatchPages:
 
     @activity.defn(name="batch_open")
     async def open_page(self, request: OpenRequest) -> None:
-        """Start the workflow of a page, once, for the owner of the agent whose batch it is."""
+        """Start the workflow of a page, idempotently, for the owner of the agent that runs the batch."""
         owner = await owner_of_caller(self._client)
         pairs = [
             SearchAttributePair(search_attributes.BATCH_ID, request.request.batch),
             *([SearchAttributePair(search_attributes.OWNER, owner)] if owner else []),
         ]
-        with suppress(WorkflowAlreadyStartedError):  # by an attempt before this one
+        with suppress(WorkflowAlreadyStartedError):  # by an earlier attempt
             await self._client.start_workflow(
                 PAGE,
                 sign_start(PAGE, request.request, self._signer),
@@ -96,13 +96,15 @@ class BatchPages:
 
     @activity.defn(name="batch_write")
     async def write_results(self, request: WriteRequest) -> ArtifactRef:
-        """Keep the verdicts of a page, as the batch's own."""
+        """Store the verdicts of a page as an artifact of the batch's agent."""
         data = as_lines(request.results)
         return await asyncio.to_thread(self._artifacts.put, data, request.parent)
 
     @activity.defn(name="batch_check")
     async def check_item(self, check: ItemCheck) -> CheckedItem | None:
-        """Let an agent be started as an item, under the rules of every start. None is of older versions.
+        """Check an agent that is to start as an item against the rules of every start.
+
+        Older versions returned None.
 
         Raises:
             ApplicationError: permanent: `BadItem`, `StartRefused`; retryable: `TooManyAgents`.
@@ -126,13 +128,13 @@ class BatchPages:
 
     @activity.defn(name="batch_look")
     async def look(self, request: LookRequest) -> Looked:
-        """The last reports of the pages that have ended and may not have been able to say so."""
+        """The last reports of those pages that have ended, perhaps without being able to report it."""
         found = [await self._last_report(each, request.parent) for each in request.pages]
         return Looked(reports=tuple(each for each in found if each is not None))
 
     @activity.defn(name="batch_gather")
     async def gather(self, request: GatherRequest) -> Gathered:
-        """Every verdict so far, those of open pages as they stand."""
+        """Every verdict so far, including those of pages still open."""
         judged = [await asyncio.to_thread(read_verdicts, self._artifacts, ref) for ref in request.judged]
         results = [each for verdicts in judged for each in verdicts]
         for id in request.open:
@@ -141,7 +143,7 @@ class BatchPages:
         return Gathered(results=ref, count=len(results))
 
     async def _last_report(self, opened: OpenedPage, parent: str) -> PageReport | None:
-        """What a page that ended has to say; where it was ended from outside, what it was about to do is
+        """The last report of a page; None while it runs. If it did not complete, its open items are
         quarantined."""
         handle = self._client.get_workflow_handle(opened.id, result_type=PageReport)
         status = (await handle.describe()).status
@@ -168,9 +170,9 @@ class BatchPages:
         )
 
     async def _verdicts(self, id: str) -> WriteRequest:
-        """The verdicts of a page, which answers also when it has ended."""
+        """The verdicts of a page, queried even after it has ended."""
         handle = self._client.get_workflow_handle(id)
-        # A worker drops a run as it ends, and with it the queries of that moment.
+        # A worker evicts a run as it ends and loses queries sent at that moment: time out soon, and retry.
         found: WriteRequest = await handle.query(
             "verdicts", result_type=WriteRequest, rpc_timeout=QUERY_PATIENCE
         )

@@ -16,7 +16,7 @@ Argument = TypeVar("Argument", bound=BaseModel)
 
 
 class ListRequest(BaseModel, frozen=True):
-    """Items to bring into pages: an artifact of JSON lines, or a few; `earlier` are those the batch has."""
+    """Items to split into pages: a JSON lines artifact or a few inline; the batch has `earlier` already."""
 
     items: ArtifactRef | None = None
     more: tuple[BatchItem, ...] = ()
@@ -25,23 +25,23 @@ class ListRequest(BaseModel, frozen=True):
 
 
 class FileRequest(BaseModel, frozen=True):
-    """A file of JSON lines, each the input of an agent of this kind; a field `id` names the item."""
+    """A file of JSON lines, each the input of an agent of this kind; a field `id` is the item's key."""
 
     path: LocalPath
     kind: str
 
 
 class RetryRequest(BaseModel, frozen=True):
-    """The pages that have ended, with what they quarantined; `agents`: their items are done by agents."""
+    """The finished pages, some with quarantined items; `agents`: each item is done by an agent."""
 
     judged: tuple[JudgedPage, ...]
     agents: bool = False
 
 
 class Retry(BaseModel, frozen=True):
-    """The quarantined items in pages of their own, and the pages that have ended without their verdicts.
+    """The quarantined items in new pages, and the finished pages without their verdicts.
 
-    ``set_aside`` are up to 20 that cannot be done however often they are tried.
+    ``set_aside``: up to 20 of those that no retry can help.
     """
 
     pages: tuple[ItemPage, ...]
@@ -50,7 +50,7 @@ class Retry(BaseModel, frozen=True):
 
 
 class PageRequest(SignedStart, frozen=True):
-    """The input of the workflow of a page: whose batch it is of, its number, its items and what to do."""
+    """The input of a page's workflow: the agent and its batch, the page's number and items, and the work."""
 
     parent: str
     batch: str
@@ -61,7 +61,7 @@ class PageRequest(SignedStart, frozen=True):
 
 
 class OpenRequest(BaseModel, frozen=True):
-    """A page to open, as the workflow `id`."""
+    """A page to open as the workflow `id`."""
 
     id: str
     request: PageRequest
@@ -80,33 +80,33 @@ class Items(BaseModel, frozen=True):
 
 
 class WriteRequest(BaseModel, frozen=True):
-    """Verdicts to keep, for the batch of `parent`."""
+    """Verdicts to store for the batch of `parent`."""
 
     parent: str
     results: tuple[ItemResult, ...]
 
 
 class ItemOf(BaseModel, Generic[Argument], frozen=True):
-    """An item with its argument as its activity takes it."""
+    """An item with its argument, typed as its activity takes it."""
 
     key: str
     argument: Argument
 
 
 class ItemsOf(BaseModel, Generic[Argument], frozen=True):
-    """Items that are handed to one call, in order."""
+    """Items to process in one call, in order."""
 
     items: tuple[ItemOf[Argument], ...]
 
 
 class ItemResults(BaseModel, frozen=True):
-    """Verdicts on the first of such items; the others were not begun."""
+    """Verdicts on the first of these items; the rest were not started."""
 
     results: tuple[ItemResult, ...]
 
 
 class OpenedPage(BaseModel, frozen=True):
-    """A page that was opened: the id of its workflow, and what is known of it."""
+    """An opened page: the id of its workflow, and its last known report."""
 
     id: str
     page: ItemPage
@@ -114,27 +114,27 @@ class OpenedPage(BaseModel, frozen=True):
 
 
 class LookRequest(BaseModel, frozen=True):
-    """Pages that have not been heard of for long."""
+    """Pages that have not reported for a long time."""
 
     parent: str
     pages: tuple[OpenedPage, ...]
 
 
 class Looked(BaseModel, frozen=True):
-    """The last reports of those that have ended."""
+    """The last reports of those pages that have ended."""
 
     reports: tuple[PageReport, ...] = ()
 
 
 class ItemCheck(BaseModel, frozen=True):
-    """An agent to be started as an item: may it be, for the owner of the page that asks?"""
+    """An agent to start as an item; asks whether the page's owner may start it."""
 
     kind: str
     input: dict[str, JsonValue] = Field(default_factory=dict)
 
 
 class CheckedItem(BaseModel, frozen=True):
-    """It may be started; `subject` is what it is about, in a few words, if it says."""
+    """The agent may be started; `subject` says in a few words what it is about, if known."""
 
     subject: str | None = None
 
@@ -147,7 +147,7 @@ class Gathered(BaseModel, frozen=True):
 
 
 class GatherRequest(BaseModel, frozen=True):
-    """The verdicts of pages that have ended, and the workflows of those that have not."""
+    """The verdicts of finished pages, and the workflow ids of open ones."""
 
     judged: tuple[ArtifactRef, ...]
     open: tuple[str, ...] = ()

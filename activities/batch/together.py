@@ -1,4 +1,4 @@
-"""Does several items of a batch in one call, so that small ones do not cost more to hand out than to do."""
+"""Processes several items of a batch in one call, so that dispatch does not cost more than the work."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from common.errors import classify_error
 
 
 def in_turn(items: ItemsOf[Argument], do: Callable[[Argument], BaseModel]) -> ItemResults:
-    """Do one item after the other. What is not begun within a moment is handed back.
+    """Process items in order; those not started within `MOMENT` are handed back.
 
-    An item that fails for good is quarantined. One that may be tried again ends the turn: it comes first in
-    another call, and there its failure is the call's.
+    A permanent failure quarantines the item. A retryable one ends this call; the item comes first in the next
+    call, and failing there fails that call, which Temporal retries.
     """
     results: list[ItemResult] = []
     end = time.monotonic() + MOMENT.total_seconds()

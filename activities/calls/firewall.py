@@ -1,7 +1,7 @@
-"""For every activity: what a fork whose effects are held would do outside is answered from the record.
+"""Wraps every activity: answers a fork's outside effects from the record instead of performing them.
 
-The record is the history of the agent that it is a fork of, live or archived: what the same activity returned
-there for the same request. Where there is nothing like it, the fork is refused.
+The record is the history of the agent that was forked, live or archived: the result of the same activity for
+the same request. If there is no such request in it, the fork's request is refused.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from common.errors import permanent
 
 
 class Firewall(Interceptor):
-    """A worker interceptor; within it, an activity knows whether its agent is a fork."""
+    """A worker interceptor; it tells each activity whether its agent is a fork."""
 
     def __init__(self, histories: Histories) -> None:
         self._histories = histories
@@ -34,10 +34,10 @@ class Firewall(Interceptor):
         return _Walled(next, self)
 
     async def recorded(self, fork: Fork, request: BaseModel, held: HeldError) -> Any:
-        """What came of the same request by the agent that this one is a fork of.
+        """What the same request returned for the agent that this one was forked from.
 
         Raises:
-            ApplicationError: type `EffectHeld`, permanent: there is nothing like it on record.
+            ApplicationError: type `EffectHeld`, permanent: no such request is on record.
         """
         info, own = activity.info(), activity.info().workflow_id or ""
         wanted = _likeness(request, (own, fork.of), held.aside)
@@ -51,7 +51,7 @@ class Firewall(Interceptor):
                 try:
                     [argument] = await reader.decode(given, [type(request)])
                 except ValidationError:
-                    continue  # of an older version, and so not like this one
+                    continue  # from an older version of the code, so it cannot be the same request
                 if _likeness(argument, (fork.of,), held.aside) == wanted:
                     return (await reader.decode(returned))[0] if returned else None
         raise permanent("EffectHeld", fork.refusal)
@@ -66,7 +66,7 @@ class _Walled(ActivityInboundInterceptor):
         mark = input.headers.get(FORK)
         if mark is None:
             return await super().execute_activity(input)
-        # Before anything runs: a mark that cannot be read lets nothing pass.
+        # Decode before anything runs: a mark that cannot be read must fail the activity.
         fork = activity.payload_converter().from_payload(mark, Fork)
         CALLER.set(fork)
         try:
@@ -76,7 +76,7 @@ class _Walled(ActivityInboundInterceptor):
 
 
 def _completed(history: WorkflowHistory, name: str) -> list[tuple[Sequence[Payload], Sequence[Payload]]]:
-    """Argument and result, as payloads, of each activity of this type that completed."""
+    """The argument and result payloads of each completed activity of this type."""
     given = dict[int, Sequence[Payload]]()
     found: list[tuple[Sequence[Payload], Sequence[Payload]]] = []
     for event in history.events:
@@ -92,9 +92,9 @@ def _completed(history: WorkflowHistory, name: str) -> list[tuple[Sequence[Paylo
 
 
 def _likeness(request: Any, agents: Sequence[str], aside: Sequence[str]) -> str:
-    """Equal for requests that ask for the same, whichever of these agents makes them.
+    """A digest that is equal for equal requests, whichever of these agents makes them.
 
-    The envelopes of their approvals differ; what was approved does not.
+    Ignores the approval envelopes, which always differ, and each agent's own id at the start of the key.
     """
     value = request.model_dump(mode="json", exclude={"authorization", *aside})
     key = _key(request)
@@ -103,6 +103,6 @@ def _likeness(request: Any, agents: Sequence[str], aside: Sequence[str]) -> str:
 
 
 def _key(request: Any) -> str:
-    """The idempotency key of a request, without which nothing acts on the world."""
+    """The idempotency key of a request; every request with outside effects has one."""
     authorization = getattr(request, "authorization", None)
     return str(authorization.key if authorization else getattr(request, "key", ""))

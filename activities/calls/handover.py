@@ -1,4 +1,4 @@
-"""Giving an activity's rest to another worker, when this one is about to end. It is no failure."""
+"""Hands the rest of an activity to another worker when this one shuts down; not counted as a failure."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from datetime import timedelta
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-# Whatever the attempts before it waited; Temporal makes a second of less.
+# Overrides the retry backoff. Temporal rounds anything shorter up to a second.
 AT_ONCE = timedelta(seconds=1)
 HANDED_OVER = "HandedOver"
 
 
 def handed_over() -> ApplicationError:
-    """What Temporal is told: another worker has the next attempt at once, and nothing went wrong."""
+    """The error to report: benign, and retried at once on another worker."""
     return ApplicationError(
         "the worker ended, another goes on",
         type=HANDED_OVER,
@@ -23,9 +23,9 @@ def handed_over() -> ApplicationError:
 
 
 def hand_over() -> None:
-    """End this attempt where the worker is about to end.
+    """End this attempt if the worker is shutting down.
 
-    Called where the next attempt would go on from, by activities that may take longer than a worker has.
+    Long activities call it at points from which the next attempt can resume.
 
     Raises:
         ApplicationError: type HandedOver.
@@ -35,6 +35,6 @@ def hand_over() -> None:
 
 
 def is_cut_off() -> bool:
-    """Whether the activity was cancelled only because its worker has no time left."""
+    """Whether the activity was cancelled only because its worker's shutdown grace period ran out."""
     details = activity.cancellation_details()
     return details is not None and details.worker_shutdown and not details.cancel_requested

@@ -13,11 +13,11 @@ EVERY_SECONDS = 1.0
 
 @asynccontextmanager
 async def heartbeats() -> AsyncIterator[None]:
-    """Heartbeat while the block runs; outside an activity this does nothing."""
+    """Heartbeat while the block runs. Does nothing outside an activity."""
 
     async def beat() -> None:
         while activity.in_activity():
-            # What ends sooner spares the server a write.
+            # Sleep first: an activity that ends within a second never heartbeats.
             await asyncio.sleep(EVERY_SECONDS)
             activity.heartbeat()
 

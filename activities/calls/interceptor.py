@@ -1,7 +1,7 @@
-"""For every activity: classifies its errors, and reports its outcome until Temporal has received it.
+"""Wraps every activity: classifies its errors, and reports its outcome until Temporal has received it.
 
-The SDK gives up reporting after some ten seconds of outage, and the activity would run again although it had
-ended. Here the outcome is sent by task token, repeatedly, while the server is down.
+The SDK gives up reporting after about ten seconds of outage, and the finished activity would run again. Here
+the outcome is sent by task token, and retried while the server is down.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class _Reporting(ActivityInboundInterceptor):
         outcome: Any = None
         failure: Exception | None = None
         if not activity.info().workflow_id:
-            # Whoever reaches Temporal can start one by itself, past the workflow that guards it.
+            # Anyone with access to Temporal can start a standalone activity, bypassing its workflow's checks.
             raise permanent("NoAgent", f"{activity.info().activity_type} runs only for a workflow")
         try:
             outcome = await super().execute_activity(input)
@@ -76,7 +76,7 @@ class _Reporting(ActivityInboundInterceptor):
                 raise
             failure = handed_over()
         except Exception as error:
-            # Temporal is not told of it; the log is.
+            # The cause goes to the log only, not to Temporal.
             cause = error.__cause__
             failure = classify_error(error)
             if failure is not error or cause:
@@ -100,7 +100,7 @@ def _outcome(failure: Exception | None) -> tuple[str, str]:
 
 
 def _context() -> ActivitySerializationContext:
-    """The context to encode the outcome for: the activity that this runs in."""
+    """The serialization context of the current activity, to encode its outcome with."""
     info = activity.info()
     return ActivitySerializationContext(
         namespace=info.namespace,
@@ -130,6 +130,6 @@ async def _until_received(handle: AsyncActivityHandle, outcome: Any, error: Exce
             if error is not None:
                 error = permanent(type(error).__name__, "its details cannot be encoded")
             else:
-                # Too large, or not JSON: another attempt would give the same.
+                # Too large, or not JSON: a retry would give the same result.
                 error = unfit if isinstance(unfit, ApplicationError) else permanent("Unencodable", str(unfit))
         await asyncio.sleep(RETRY_SECONDS)

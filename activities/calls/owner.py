@@ -1,4 +1,4 @@
-"""Whom the workflow that calls an activity works for."""
+"""The owner of the workflow that calls an activity."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from temporalio.client import Client
 
 from common.temporal.search_attributes import OWNER
 
-# Of so many runs it is remembered, as a run's owner never changes: a batch asks for each of its items.
+# Runs whose owner is cached; it never changes. A batch asks once per item.
 REMEMBERED = 10_000
 _OWNERS = OrderedDict[str, str]()
 
 
 async def owner_of_caller(client: Client) -> str:
-    """The owner as Temporal knows it since the start, whatever an argument says; empty for nobody."""
+    """The owner that Temporal recorded at the start, never one taken from an argument; empty if none."""
     info = activity.info()
     if not info.workflow_id or not info.workflow_run_id:
         return ""

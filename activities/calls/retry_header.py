@@ -10,7 +10,7 @@ SHORTEST, LONGEST = timedelta(seconds=1), timedelta(days=1)
 
 
 def asked_wait(value: str | None, now: datetime) -> timedelta | None:
-    """How long the server asks to wait, a second to a day; None where the value is unusable."""
+    """How long the server asks to wait, from a second to a day; None if the value is unusable."""
     text = (value or "").strip()
     if text.isascii() and text.isdecimal():
         return min(max(timedelta(seconds=min(int(text[:9]), 10**6)), SHORTEST), LONGEST)

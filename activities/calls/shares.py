@@ -1,8 +1,8 @@
-"""For every activity: no owner's long calls hold all the slots of a worker.
+"""Wraps every activity: keeps one owner's long activities from taking all the slots of a worker.
 
-Temporal hands out waiting calls by turns between owners, but a call that was handed out keeps its slot for as
-long as it takes. So a call that may as well begin later is put off while its owner has twice as many under
-way as it would leave free: each owner who comes later finds a slot, if fewer than the one before.
+Temporal dispatches waiting activities fairly between owners, but a dispatched one keeps its slot until it
+ends. So an activity that can wait is put off while its owner already runs at least twice as many as there
+would be free slots left. Each owner who comes later still finds slots, though fewer than the one before.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
-# How many calls an owner has under way at most for each slot that is left: two of three slots if alone.
+# How many activities an owner may run per slot left free. An owner alone gets two thirds of all slots.
 FOR_EACH_FREE = 2
 PUT_OFF = "PutOff"
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=1), timedelta(seconds=10)
@@ -27,7 +27,7 @@ class OwnerShares(Interceptor):
 
     Args:
         slots: how many activities the worker runs at once.
-        owner_of: whom the agent of the current activity works for; empty for nobody.
+        owner_of: returns the owner of the current activity's agent; empty if none.
     """
 
     def __init__(self, slots: int, owner_of: Callable[[], Awaitable[str]]) -> None:
@@ -39,10 +39,10 @@ class OwnerShares(Interceptor):
         return _Shared(next, self)
 
     async def take(self) -> str:
-        """Count the current activity as under way, and say for whom; `give_back` ends that.
+        """Take a slot for the current activity and return its owner, to be passed to `give_back`.
 
         Raises:
-            ApplicationError: type `PutOff`, retryable: its owner has enough under way just now.
+            ApplicationError: type `PutOff`, retryable: its owner has enough activities running now.
         """
         owner = await self._owner_of()
         mine, left = self._under_way[owner], self._slots - self._under_way.total() - 1
@@ -80,11 +80,11 @@ class _Shared(ActivityInboundInterceptor):
 
 
 def _may_wait() -> bool:
-    """Whether the current activity may be tried as often as it takes; a deed or a first try may not."""
+    """Whether the current activity has unlimited attempts: putting it off uses one up."""
     policy = activity.info().retry_policy
     return policy is not None and policy.maximum_attempts == 0
 
 
 async def owner_by_turn() -> str:
-    """Whose turn the current activity was, by its fairness key; see `priority_of`."""
+    """The owner of the current activity, which is its fairness key; see `priority_of`."""
     return activity.info().priority.fairness_key or ""

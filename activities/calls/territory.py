@@ -1,4 +1,4 @@
-"""For every activity: what it is told to open, and what it opens, may be opened for the agent's owner."""
+"""Wraps every activity: its paths, given or opened, must lie under roots that the agent's owner may use."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class WithinRoots(Interceptor):
     """A worker interceptor.
 
     Args:
-        client: asks Temporal whose the agent is.
+        client: asks Temporal for the agent's owner.
         roots: where the agents of each owner may read and write.
-        own: a folder of the program's own that a plan may name.
+        own: one of the program's own folders, which a plan may name.
     """
 
     def __init__(self, client: Client, roots: Roots, own: Path) -> None:
@@ -40,7 +40,7 @@ class _Bounded(ActivityInboundInterceptor):
         self._within = within
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
-        # The activity runs in a copy of this context, also in a thread.
+        # The activity runs in a copy of this context, even if it runs in a thread.
         current_territory.set(await self._territory(input.args))
         return await super().execute_activity(input)
 

@@ -1,7 +1,7 @@
-"""Dispatches an agent's notices: to the terminal at once, to everywhere else by couriers.
+"""Dispatches an agent's notices: to the terminal at once, to everywhere else by courier workflows.
 
-The agent waits for this within its workflow task, so it takes milliseconds and does not fail because of a
-broken routes file, nor because of a longer outage of Temporal.
+This is a local activity, and its agent waits for it. So it takes milliseconds, and fails neither for a broken
+routes file nor for a longer Temporal outage.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from common.notices.types import ASKS, COURIER, SETTLED, Dispatch, Notice, Notic
 from common.settings import SettingsError
 from common.temporal import search_attributes
 
-# Couriers start a moment later, so that whoever answers at once finds the request open.
+# Start delay of couriers, so that somebody who answers at once finds the request already open.
 LEAVES_AFTER = timedelta(seconds=1)
 PATIENCE = timedelta(seconds=3)
 ATTEMPTS = 4
-# A larger plan is left out of the notice; its readers follow the link.
+# If a notice is larger, its plan is left out; readers follow the link.
 MAX_PLAN_BYTES = 100_000
 
 
@@ -44,9 +44,9 @@ class Notices:
     """The activity that dispatches notices.
 
     Args:
-        routes: who is told what in which way; None sends everything to the terminal.
+        routes: who is notified of what, and how; None sends everything to the terminal.
         signer: signs the starts of couriers; not needed without routes.
-        floors: the operator's policy, so that those are asked who may decide under it.
+        floors: the operator's policy, which may change who is asked.
     """
 
     def __init__(
@@ -57,16 +57,16 @@ class Notices:
 
     @activity.defn(name="notify")
     async def notify(self, notice: Notice) -> Told | None:
-        """Have people told; repeating the same notice tells nobody twice.
+        """Notify people. Idempotent: repeating a notice notifies nobody twice.
 
         Returns:
-            None if nothing new is asked, and the terminal is the only way there is.
+            None if the agent has nothing to learn from it, and there is no outlet but the terminal.
 
         Raises:
-            ApplicationError: type `TemporalAway`, the first few times; it is retried.
+            ApplicationError: type `TemporalAway`, retryable; only on the first few attempts.
         """
         info = activity.info()
-        # An agent that a restored server brought back counts anew: what it tells then is another notice.
+        # After a restore of the server, an agent may reuse a number for a different notice: add a digest.
         number = f"{notice.id}-{digest([notice.event, notice.text])[:8]}"
         notice = notice.model_copy(
             update={"id": f"{notice.agent}/{(info.workflow_run_id or '')[-12:]}/{number}"}
@@ -97,7 +97,7 @@ class Notices:
             if info.attempt < ATTEMPTS and not isinstance(error, SettingsError) and _passes(error):
                 raise ApplicationError("Temporal is away", type="TemporalAway") from None
             say(notice.event, notice.agent, f"{notice.text} (to nobody else: {error or 'Temporal is away'})")
-        # A fork has its end told from here, too, where it is marked.
+        # The notice of a fork's end must come through here as well, to be marked as a fork's.
         elsewhere = is_set or CALLER.get() is not None
         if not elsewhere and told == Told():
             return None
@@ -105,12 +105,12 @@ class Notices:
         return told.model_copy(update={"courier": courier, "elsewhere": elsewhere})
 
     def _under_policy(self, notice: Notice) -> tuple[Notice, Told]:
-        """The notice of a request under the operator's policy, and what the agent is told of that."""
+        """Apply the operator's policy to a notice with a request; also return what the agent is told."""
         request = notice.request
         if self._floors is None or request is None or notice.event not in ASKS:
             return notice, Told()
         if notice.event is not NoticeEvent.ASKED:
-            # It may have changed since the question: those are reminded who may decide by now.
+            # The policy may have changed since the question: remind those who may decide now.
             now = self._floors.as_judged_now(request, notice.kind)
             text = notice.text.replace(request.who_decides, now.who_decides)
             told = Told(policy=now.policy if now.policy != request.policy else None)
@@ -130,13 +130,13 @@ class Notices:
         return self._routes.outlets(notice) if self._routes else Outlets(terminal=True)
 
     def _follows(self, notice: Notice, outlets: Outlets) -> bool:
-        """Whether the end of the request matters: there may be a message to update, or a route for it."""
+        """Whether the request's end needs delivery: there may be a message to update, or a route for it."""
         decided = notice.model_copy(update={"event": NoticeEvent.DECIDED})
         return any(place.way == "slack" for place in outlets.places) or bool(self._outlets(decided).places)
 
     async def _send(self, notice: Notice, outlets: Outlets) -> None:
         owner = [SearchAttributePair(search_attributes.OWNER, notice.owner)] if notice.owner else []
-        with suppress(WorkflowAlreadyStartedError):  # by an attempt before this one
+        with suppress(WorkflowAlreadyStartedError):  # by an earlier attempt
             await activity.client().start_workflow(
                 COURIER,
                 sign_start(
@@ -156,12 +156,12 @@ class Notices:
         try:
             await courier.signal(SETTLED, notice.text, rpc_timeout=PATIENCE)
         except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:  # it had nothing to update and has ended
+            if error.status is not RPCStatusCode.NOT_FOUND:  # it has ended, as it had nothing to update
                 raise
 
 
 def say(event: NoticeEvent, agent: str, text: str) -> None:
-    """A line on the terminal, stripped of control characters."""
+    """Print a line on the terminal, without control characters."""
     line = f"{event}: {agent}: {text}"
     print("".join(char if char.isprintable() else " " for char in line), file=sys.stderr, flush=True)
 

@@ -1,4 +1,4 @@
-"""Whether a question is still open: looked at before each message that asks it, and until it has ended."""
+"""Checks whether a question is still open: before each message that asks it, and then until it ends."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from common.notices.types import ASKS, NO_LONGER_ASKED, Notice
 class OpenQuestions:
     """The activity that waits for the end of a question.
 
-    The agent tells couriers how its questions end. One that was terminated tells nobody, and its buttons
-    would look alive for good; so a courier also has this asked now and then.
+    Agents tell couriers how their questions end. A terminated agent cannot, and its buttons would look alive
+    for ever, so couriers also poll with this activity.
     """
 
     @activity.defn(name="question_end")
     async def question_end(self, notice: Notice) -> str:
-        """How the question of a notice ended, in words. Its attempts are the looks, and leave no history.
+        """How the question of a notice ended, in words. Each retry is a poll, which leaves no history events.
 
         Raises:
-            ApplicationError: retryable: `StillOpen`; `AgentSilent`, nobody can say now.
+            ApplicationError: retryable: `StillOpen`; `AgentSilent` if it cannot be found out now.
         """
         how = await how_ended(notice, activity.client(), exactly=False)
         if not how:
@@ -32,10 +32,10 @@ class OpenQuestions:
 
 
 async def require_open(notice: Notice) -> None:
-    """Let a message out if it asks nothing, or if what it asks is still open. For use in an activity.
+    """Raise if the notice asks a question that is no longer open. For use in an activity.
 
     Raises:
-        ApplicationError: for good: `NoLongerAsked`, saying how it ended. For now: `AgentSilent`.
+        ApplicationError: permanent: `NoLongerAsked`, saying how it ended. Retryable: `AgentSilent`.
     """
     if notice.request is not None and notice.event in ASKS:
         how = await how_ended(notice, activity.client(), exactly=True)
@@ -49,11 +49,12 @@ async def how_ended(notice: Notice, client: Client, *, exactly: bool) -> str:
     Args:
         notice: one with a request.
         client: of the agent's namespace.
-        exactly: ask the agent itself; otherwise its search attributes suffice, which need no replay but may
+        exactly: query the agent itself; otherwise its search attributes suffice, which need no replay but may
             lag behind.
 
     Raises:
-        ApplicationError: type `AgentSilent`: the agent runs, does not answer, and is not known to ask this.
+        ApplicationError: type `AgentSilent`: the agent runs but does not answer, and its search attributes
+            do not show this question.
     """
     request = notice.request
     assert request is not None

@@ -32,12 +32,12 @@ from common.notices.types import ASKS, Delivery, Notice, SlackPost, SlackUpdate
 from common.settings import Settings
 
 NOTICE = "hibernaut_notice"
-# How many of a channel's newest messages are searched for one whose posting had an unknown outcome.
+# How much of a channel, newest first, is searched for a message whose posting had an unknown outcome.
 PAGES, PAGE = 5, 200
 CLOCKS_DIFFER = timedelta(minutes=2)
 ASKED_WAIT = timedelta(seconds=30)  # if Slack asks to wait but not for how long
 
-# Slack is at fault or busy; anything else is due to the token, the address or the message.
+# Slack is at fault or busy; any other error is due to the token, the address or the message.
 _TRANSIENT = frozenset(
     {"fatal_error", "internal_error", "request_timeout", "service_unavailable", "team_added_to_org"}
 )
@@ -67,10 +67,11 @@ class Slack:
         client: with its own retries off; None if no token is set.
         signer: signs buttons and links.
         artifacts: where diffs are stored.
-        approver_of: the opaque id of a Slack user; None for strangers.
-        public_url: how people reach the gateway.
-        require_open: raises where the question of a notice has ended.
-        restored_to: since when the server may have forgotten posts, if it may; blocks.
+        approver_of: returns the opaque id of a Slack user; None for strangers.
+        public_url: where people reach the gateway.
+        require_open: raises if the question of a notice has ended.
+        restored_to: the time that a restored server went back to, since when it has forgotten posts; None
+            without a restore. Blocks.
     """
 
     def __init__(
@@ -98,7 +99,7 @@ class Slack:
         artifacts: ArtifactStore,
         require_open: Callable[[Notice], Awaitable[None]] = require_open,
     ) -> Self:
-        """The activities for these settings; without a token they refuse and name the setting."""
+        """The activities for these settings. Without a token they fail, and the error names the setting."""
         client = slack_client(settings) if settings.slack.bot_token else None
         known = approvers_in_slack(settings)
         signer, url, acts = Signer.load(settings), settings.http.public_url, ActLog.of(settings)
@@ -108,13 +109,13 @@ class Slack:
     async def slack_post(self, delivery: Delivery) -> SlackPost:
         """Post a notice to a channel or, if the address is a user's id, to that person alone.
 
-        After an attempt with an unknown outcome, or a restore of the server, the message is looked for before
-        it is posted again, and before the question may turn out to have ended: buttons that were posted must
-        be found.
+        After an attempt with an unknown outcome, or a restore of the server, the channel is searched for the
+        message before it is posted again. This comes before the check whether the question is still open:
+        posted buttons must be found even if it is not.
 
         Raises:
-            ApplicationError: for good: `SlackRefused` (the token, the address or the message),
-                `NoLongerAsked`. For now: `SlackBusy` (with the wait Slack asked for), `SlackAway`,
+            ApplicationError: permanent: `SlackRefused` (the token, the address or the message),
+                `NoLongerAsked`. Retryable: `SlackBusy` (with the wait Slack asked for), `SlackAway`,
                 `AgentSilent`.
         """
         info, forgotten = activity.info(), await asyncio.to_thread(self._restored_to)
@@ -140,7 +141,7 @@ class Slack:
 
     @activity.defn(name="slack_update")
     def slack_update(self, update: SlackUpdate) -> None:
-        """Replace a posted message by how its request ended, without buttons; raises as `slack_post` does."""
+        """Replace a posted message with how its request ended, without buttons; raises as `slack_post`."""
         notice = update.delivery.notice
         shown = self._shown(notice.kind, notice.request)
         self._call(
@@ -169,8 +170,8 @@ class Slack:
         return slack_blocks.asked(notice, request, shown, button.token(self._signer), details)
 
     def _link(self, delivery: Delivery, request: ApprovalRequest, now: datetime) -> str:
-        """An approval link for the one person who reads the message; empty if others may read it, too."""
-        # Whoever has the link decides as that person, so the delivery's claim about its reader is not enough.
+        """An approval link for the only person who reads the message; empty if others may read it, too."""
+        # Anyone with the link decides as that person, so do not rely on what the delivery says alone.
         reads = self._approver_of(delivery.address) if _is_user(delivery.address) else None
         if not delivery.person or reads != delivery.person:
             return ""
@@ -189,7 +190,7 @@ class Slack:
         return show_plan(request.plan, shown_as(kind, request.plan), Around(self._artifacts))
 
     def _posted(self, delivery: Delivery, since: datetime) -> SlackPost | None:
-        """The message of an earlier attempt since then, if the app's scopes allow it to be read."""
+        """The message that an earlier attempt posted after `since`, if the app's scopes allow reading it."""
         try:
             return self._find(delivery, since)
         except ApplicationError as error:
@@ -237,7 +238,7 @@ class Slack:
 
 
 def _classified(answer: SlackResponse, address: str) -> ApplicationError:
-    """Slack's refusal as an error whose one line says what to do."""
+    """Slack's refusal as an error with one line that says what to do."""
     data: dict[str, Any] = answer.data if isinstance(answer.data, dict) else {}
     error = str(data.get("error", "no answer"))[:100]
     if answer.status_code == 429 or error in _BUSY:

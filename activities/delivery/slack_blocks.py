@@ -1,7 +1,7 @@
 """A notice as Slack blocks, within Slack's limits. Everything except our own layout is plain text.
 
-Nothing that an agent, a plan or a person wrote is parsed: control characters are escaped, so that nobody is
-mentioned and nothing is linked. What does not fit is cut, and the message says so.
+Text from agents, plans and people is never parsed: its control characters are escaped, so that it mentions
+nobody and links to nothing. What does not fit is cut, and the message says so.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from common.notices.types import HEADINGS, Notice
 
 # Slack's limits. The one for a whole message is undocumented; others measured 13.2 KB.
 MESSAGE_BLOCKS, MESSAGE_BYTES = 50, 12_000
-# With these limits on the mandatory parts, the buttons fit in any script.
+# With these limits for the mandatory parts, the buttons always fit, whatever script the text is in.
 PART, LINE = 1000, 300
 TEXT, FIELD, FIELDS, HEADER, NOTIFICATION = 3000, 2000, 10, 150, 1000
 
@@ -43,7 +43,7 @@ def told(notice: Notice, details: str) -> list[Block]:
 def asked(
     notice: Notice, request: ApprovalRequest, shown: ShownPlan, token: str, details: str
 ) -> list[Block]:
-    """A message that asks, with buttons that carry the sealed `token`."""
+    """A message that asks, with buttons that carry the signed `token`."""
     head = [_header(HEADINGS[notice.event]), section(request.question, PART)]
     if notice.text != request.question:
         head.append(section(notice.text, PART))
@@ -76,7 +76,7 @@ def fit(text: str, limit: int) -> str:
         sign if sign.isprintable() or sign == "\n" else "�" for sign in text.replace("\t", "    ")
     )
     safe = escaped(whole).strip("\n") or "–"
-    # Counted in UTF-16 code units, as browsers do.
+    # Count UTF-16 code units, as browsers do.
     units = safe.encode("utf-16-le")
     if len(units) <= 2 * limit:
         return safe
@@ -85,7 +85,7 @@ def fit(text: str, limit: int) -> str:
 
 
 def _plan(shown: ShownPlan, page: str) -> Iterable[Block]:
-    """The plan; its files are opened below the address of its `page`."""
+    """The plan; its files are linked below the address of its `page`."""
     cells, long = list[tuple[str, Block]](), list[Block]()
     for item in shown.items:
         match item.part:
@@ -178,7 +178,7 @@ def _words(text: str, limit: int) -> Block:
 
 
 def _marked(text: str) -> Block:
-    # Verbatim: what looks like an address or a name is not turned into a link or a mention.
+    # Verbatim: Slack must not turn what looks like a link or a name into a link or a mention.
     return {"type": "mrkdwn", "text": text, "verbatim": True}
 
 
@@ -191,7 +191,7 @@ def _bold(text: str) -> Block:
 
 
 def _code(text: str) -> Block:
-    # Backticks that would end the block early are replaced by lookalikes.
+    # Replace backticks that would end the block early with lookalikes.
     return {"type": "section", "text": _marked(f"```{fit(text.replace('```', 'ˋˋˋ'), TEXT - 6)}```")}
 
 

@@ -23,7 +23,7 @@ from common.notices.types import Delivery, Notice, masked
 from common.settings import Settings
 
 SECONDS = 20.0
-# Too late, too early, too often: another attempt may succeed. No other 4xx is retried.
+# The 4xx answers worth retrying.
 PASSING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
 
 
@@ -32,7 +32,7 @@ class Webhooks:
 
     Args:
         client: behind the guard; it follows no redirects and does not retry.
-        secrets: each signs, so that a receiver can verify with any one of them.
+        secrets: each of them signs, so that a receiver can verify with any one.
         public_url: where people reach the gateway.
     """
 
@@ -42,7 +42,7 @@ class Webhooks:
 
     @classmethod
     def build(cls, settings: Settings) -> Webhooks:
-        """Webhooks with a client that reaches public addresses and the hosts on the allow-list."""
+        """Webhooks with a client that reaches only public addresses and the hosts on the allow-list."""
         fetching = settings.fetching
         client = guarded_client(
             fetching.allowed_hosts, headers={"User-Agent": fetching.user_agent}, timeout=SECONDS
@@ -54,9 +54,9 @@ class Webhooks:
         """Post a notice. The receiver may get it twice, with the same `webhook-id`.
 
         Raises:
-            ApplicationError: for good: `WebhooksNotSetUp`, `AddressRefused` (not public), `WebhookGone`
-                (410), `WebhookRefused` (another 4xx, or a redirect); for now: `WebhookFailed`, with the wait
-                that the receiver asks for.
+            ApplicationError: permanent: `WebhooksNotSetUp`, `AddressRefused` (not public), `WebhookGone`
+                (410), `WebhookRefused` (another 4xx, or a redirect). Retryable: `WebhookFailed`, with the
+                wait that the receiver asks for.
         """
         if not self._signers:
             raise permanent("WebhooksNotSetUp", "no webhook can be signed: set HIBERNAUT_WEBHOOK_SECRETS")
@@ -72,7 +72,7 @@ class Webhooks:
                     headers=self._headers(delivery.notice, body),
                 ) as answer,
             ):
-                # The body is not read, however long it is.
+                # Do not read the body; it could be of any length.
                 status, asked = answer.status_code, answer.headers.get("retry-after")
         except (AddressRefusedError, httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError) as error:
             raise permanent("AddressRefused", str(error)) from None
@@ -108,7 +108,7 @@ class Webhooks:
             "owner": notice.owner,
             "text": notice.text,
             "request": asked,
-            # Never the approval link of a person: whoever has it decides as that person.
+            # Never a person's approval link: anyone who has it decides as that person.
             "links": {
                 "agent": f"{self._public_url}/agents/{agent}",
                 "page": notice.page(self._public_url),

@@ -1,4 +1,4 @@
-"""Web addresses: one spelling of each, and the host whose rate applies. Imported by workflows, too."""
+"""Web addresses: normalisation, and the host whose rate limit applies. Workflows import this as well."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import hashlib
 from urllib.parse import quote, urldefrag, urljoin, urlsplit, urlunsplit
 
 _PORTS = {"http": 80, "https": 443}
-# What Temporal takes as a fairness key, in bytes.
+# Temporal's limit for a fairness key, in bytes.
 _KEY_BYTES = 64
 
 
 def normalised(url: str) -> str:
-    """`url` in the one spelling under which its page is stored.
+    """`url` in the canonical form under which its page is stored.
 
     Scheme and host in lower case, no default port, no fragment, `/` for an empty path and for a backslash, no
-    `.` and `..`, odd characters escaped. The order of a query's parts may matter and stays.
+    `.` and `..`, unusual characters escaped. The order of query parameters is kept, as it may matter.
 
     Raises:
-        ValueError: it is no absolute http or https address.
+        ValueError: it is not an absolute http or https address.
     """
     parts = urlsplit(url.strip())
     scheme = parts.scheme.lower()
@@ -25,7 +25,7 @@ def normalised(url: str) -> str:
         raise ValueError(f"{url[:200]!r} is no http or https address")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     port = "" if parts.port in (None, _PORTS[scheme]) else f":{parts.port}"
-    # Credentials are kept so that the guard sees and refuses them.
+    # Keep credentials, so that the guard sees and refuses them.
     user = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
     path = _without_dots(quote(parts.path.replace("\\", "/"), safe="/%:@!$&'()*+,;=~-._"))
     query = quote(parts.query, safe="/%:@!$&'()*+,;=~-._?[]{}|")
@@ -33,7 +33,7 @@ def normalised(url: str) -> str:
 
 
 def joined(base: str, reference: str) -> str | None:
-    """The address that a page at `base` means by `reference`; None where it is no http or https address."""
+    """Resolve `reference` against the page at `base`; None if the result is not an http or https address."""
     try:
         url = urldefrag(urljoin(base, reference.strip())).url
         normalised(url)
@@ -46,7 +46,7 @@ def _without_dots(path: str) -> str:
     kept: list[str] = []
     parts = path.split("/")[1:] or [""]
     for part in parts:
-        # Browsers and servers take escaped dots for dots.
+        # Browsers and servers treat escaped dots as dots.
         dots = part.lower().replace("%2e", ".")
         if dots == "..":
             kept = kept[:-1]
@@ -58,10 +58,10 @@ def _without_dots(path: str) -> str:
 
 
 def host_of(url: str) -> str:
-    """The host whose rate applies to `url`: its name, and the port where it is neither 80 nor 443.
+    """The host whose rate limit applies to `url`: its name, with the port unless that is 80 or 443.
 
     Raises:
-        ValueError: it is no absolute http or https address.
+        ValueError: it is not an absolute http or https address.
     """
     parts = urlsplit(normalised(url))
     host = parts.hostname or ""
@@ -69,9 +69,9 @@ def host_of(url: str) -> str:
 
 
 def fairness_key(url: str) -> str:
-    """The key under which the server hands out fetches of this host, for `CallPolicy.fair`.
+    """Temporal's fairness key for fetches from this host, for `CallPolicy.fair`.
 
-    Never raises: what is no address gets the key `none`, and fetching it will say why.
+    Never raises: anything that is not an address gets the key `none`, and fetching it will say why.
     """
     try:
         host = host_of(url)

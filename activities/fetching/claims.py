@@ -1,4 +1,4 @@
-"""Who fetches what just now, of all workers on a database: no agent's address is fetched by two at once."""
+"""Leases on fetches, shared by all workers on a database: no two fetch an address for an agent at once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _CLAIMS = Table(
 
 
 class Claims:
-    """Claims on addresses. That of a process that died ends when its host is asked again, too."""
+    """Claims on addresses. A dead process's claim expires with its lease, as does its turn at the host."""
 
     def __init__(self, place: Path | URL) -> None:
         self._database = SharedDatabase(place, _TABLES, durable=False)
@@ -39,7 +39,7 @@ class Claims:
         """Keep others from fetching `url` for `agent` until the block ends.
 
         Raises:
-            ApplicationError: type `BeingFetched`, to be tried again in two seconds.
+            ApplicationError: type `BeingFetched`, to be retried in two seconds.
         """
         what, holder = digest([agent, url]), uuid.uuid4().hex
         if not await asyncio.to_thread(self._take, what, holder):
@@ -47,13 +47,13 @@ class Claims:
         try:
             yield
         finally:
-            # The thread goes on where the activity is cancelled.
+            # Shielded: the claim is released even if the activity is cancelled.
             await asyncio.shield(asyncio.to_thread(self._end, what, holder))
 
     def _take(self, what: str, holder: str) -> bool:
         with self._database.transaction(what) as claims:
             now = self._database.now(claims)
-            # One that seems to last longer was made by a clock that is wrong.
+            # A claim that ends later than any lease was made by a wrong clock.
             over = (_CLAIMS.c.until < now) | (_CLAIMS.c.until > now + 2 * LEASE_SECONDS)
             claims.execute(delete(_CLAIMS).where(_CLAIMS.c.what == what, over))
             if claims.execute(_CLAIMS.select().where(_CLAIMS.c.what == what)).first():

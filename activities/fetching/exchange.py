@@ -1,4 +1,4 @@
-"""One request and its answer, bounded in bytes, also unpacked, and in time."""
+"""One request and its answer, with limits on time and on bytes, before and after decompression."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from common.errors import permanent
 from common.flaws import flaw_of
 
 MAX_SECONDS = 60.0
-# How long a busy site is left alone that does not say how long.
+# How long to leave a busy site alone if it does not say how long.
 USUAL_PAUSE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
 class HttpAnswer:
-    """What a server answered. `body` is unpacked; `cut`: it was longer than the limit."""
+    """What a server answered. `body` is decompressed; `cut`: it was longer than the limit."""
 
     url: str
     status: int
@@ -33,7 +33,7 @@ class HttpAnswer:
 
     @property
     def media_type(self) -> str:
-        """Without parameters, in lower case; guessed from the first bytes where the server does not say."""
+        """Without parameters, in lower case; guessed from the first bytes if the server does not say."""
         said = str(self.headers.get("content-type", "")).partition(";")[0].strip().lower()
         if said:
             return said
@@ -57,10 +57,10 @@ async def exchange(
     Args:
         client: from `activities.fetching.guard.guarded_client`.
         url: absolute.
-        most_bytes: of the body, as sent and as unpacked; reading stops there.
-        wanted: media types; the body of a good answer of another type is not read. Empty: any.
-        headers: sent besides the client's.
-        seconds: for the whole exchange, however slowly the body arrives.
+        most_bytes: limit for the body, both as sent and decompressed; reading stops there.
+        wanted: media types; the body of a successful answer of another type is not read. Empty: any.
+        headers: sent in addition to the client's.
+        seconds: timeout for the whole exchange, however slowly the body arrives.
 
     Raises:
         ApplicationError: permanent: `AddressRefused`; retryable: `SiteTimeout`, `SiteUnreachable`.
@@ -81,18 +81,18 @@ async def exchange(
     except (httpx.TransportError, zlib.error) as error:
         if "location header" in str(error):  # httpx parses it although it does not follow redirects
             raise permanent("AddressRefused", f"{url}: its redirect leads to no address") from error
-        # What an answer holds that is no HTTP is not for a failure; why there was none is.
+        # Errors about malformed answers may quote them; keep the text only of connection errors.
         why = f": {error}" if isinstance(error, httpx.NetworkError | httpx.ProxyError) else ""
         raise ApplicationError(f"{url}: {flaw_of(error)}{why}", type="SiteUnreachable") from error
 
 
 def pause_of(headers: Mapping[str, str], now: datetime | None = None) -> timedelta:
-    """How long Retry-After says to wait, a second to a day; a minute where it says nothing usable."""
+    """How long Retry-After says to wait, from a second to a day; a minute if it says nothing usable."""
     return asked_wait(headers.get("retry-after"), now or datetime.now(UTC)) or USUAL_PAUSE
 
 
 async def _read(response: httpx.Response, most: int) -> tuple[bytes, bool]:
-    """The body, unpacked here: httpx would unpack whole chunks, a thousandfold and nested codings, too."""
+    """The body, decompressed here because httpx has no size limit and accepts nested content codings."""
     coding = response.headers.get("content-encoding", "").strip().lower()
     if coding not in ("", "identity", "gzip", "x-gzip", "deflate"):
         raise permanent("AddressRefused", f"{response.url}: the content coding {coding[:40]!r} is not read")

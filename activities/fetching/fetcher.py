@@ -24,7 +24,7 @@ from common.errors import permanent, retry_after
 
 MAX_REDIRECTS = 5
 REDIRECTS = (301, 302, 303, 307, 308)
-# While its robots.txt cannot be fetched, a site is not read.
+# Retry delay for a robots.txt; until it can be fetched, nothing else is fetched from the site.
 ROBOTS_PAUSE = timedelta(minutes=5)
 
 
@@ -33,13 +33,13 @@ class Fetcher:
 
     Args:
         client: from `activities.fetching.guard.guarded_client`.
-        artifacts: where bodies go.
+        artifacts: stores the bodies.
         pages: records what was fetched.
-        slots: the hosts' queues, which all workers share.
-        claims: who fetches what, which all workers share, too.
-        folder: keeps the sites' rules; all workers on this machine share it.
+        slots: the hosts' queues, shared by all workers.
+        claims: the leases on fetches, shared by all workers.
+        folder: caches each site's robots.txt; shared by all workers on this machine.
         user_agent: the User-Agent header.
-        rate: the most requests per second to a host.
+        rate: maximum requests per second to a host.
     """
 
     def __init__(
@@ -63,13 +63,13 @@ class Fetcher:
     async def download(
         self, agent: str, url: str, wanted: Collection[str], most_bytes: int, *, fresh: bool = False
     ) -> tuple[Download, bool]:
-        """What this agent fetched before, else what is there now; and whether the site said "unchanged".
+        """What this agent fetched before, else the page as it is now; and whether the site said "unchanged".
 
         Args:
             agent: workflow id.
             url: absolute.
             wanted: media types.
-            most_bytes: of the body.
+            most_bytes: limit for the body.
             fresh: ask the site again, conditionally (ETag, Last-Modified).
 
         Raises:
@@ -111,7 +111,7 @@ class Fetcher:
             return kept, unchanged
 
     async def rules(self, agent: str, url: str) -> Robots:
-        """The robots.txt of the site of `url`; 4xx means no rules, 5xx means not now.
+        """The robots.txt of the site of `url`; 4xx means no rules, 5xx means try later.
 
         Raises:
             ApplicationError: as `download`.
@@ -137,7 +137,7 @@ class Fetcher:
     async def _follow(
         self, agent: str, url: str, known: Download | None, wanted: Collection[str], most_bytes: int
     ) -> HttpAnswer:
-        """Follow redirects here: each hop has its own host, rules and turn."""
+        """Follow redirects here, because each hop has its own host, rules and rate limit."""
         for _ in range(MAX_REDIRECTS + 1):
             robots = await self.rules(agent, url)
             if not robots.allow(url):
@@ -165,7 +165,7 @@ class Fetcher:
             answer = await exchange(self._client, url, most_bytes=most_bytes, wanted=wanted, headers=headers)
             if answer.status == 429 or (answer.status == 503 and "retry-after" in answer.headers):
                 pause = pause_of(answer.headers)
-                # For all agents: the others would be told the same.
+                # Holds back all agents: the site would tell them the same.
                 await asyncio.to_thread(self._slots.hold, host, pause.total_seconds())
                 raise retry_after("SiteBusy", f"{host} asks to come back in {pause}", pause)
         return answer
@@ -177,7 +177,7 @@ def _conditions(known: Download) -> dict[str, str]:
 
 
 def _target(answer: HttpAnswer) -> str | None:
-    """Where a redirect leads; None for any other answer."""
+    """The target of a redirect; None for any other answer."""
     to = answer.headers.get("location")
     if answer.status not in REDIRECTS or not to:
         return None
@@ -188,7 +188,7 @@ def _target(answer: HttpAnswer) -> str | None:
 
 
 def _check(answer: HttpAnswer, wanted: Collection[str], most_bytes: int) -> None:
-    """Raise the error that an answer without a usable page stands for."""
+    """Raise the matching error if the answer has no usable page."""
     status, what = answer.status, f"{answer.url}: status {answer.status}"
     if status in (408, 425) or status >= 500:
         raise ApplicationError(what, type="SiteFailing")

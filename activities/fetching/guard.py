@@ -1,9 +1,9 @@
 """The guard against server-side request forgery: an HTTP client that reaches only public addresses.
 
 Pages, mails and models say what to fetch, and this process runs inside the network. So every request,
-including each hop of a redirect, is checked: how its address is spelt before anything is sent, and where it
-leads when the connection is made. The name is resolved once, all of its addresses are checked, and the
-connection goes to a checked address, so DNS rebinding gains nothing.
+including each hop of a redirect, is checked twice: the spelling of its URL before anything is sent, and the
+IP address on connecting. The name is resolved once, all of its addresses are checked, and the connection goes
+to a checked address, so DNS rebinding does not work.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ import httpx
 
 from common.allowed_hosts import USUAL_PORTS, Address, AllowedHosts
 
-# Refused in addition to what is not `is_global`, with the reason.
+# Refused in addition to addresses that are not `is_global`, with the reason.
 _REFUSED = (
     ("168.63.129.16/32", "a cloud's metadata service"),
     ("192.88.99.0/24", "a relay into IPv6"),
     ("192.0.0.0/24", "reserved"),
-    ("2001::/23", "reserved"),  # Teredo, which carries an IPv4 address, and its like
+    ("2001::/23", "reserved"),  # Teredo, which embeds an IPv4 address, and similar protocols
     ("2002::/16", "an IPv4 address in another form"),  # 6to4
     ("3fff::/20", "for documentation"),
 )
@@ -35,14 +35,14 @@ _NETWORKS = tuple((ip_network(network), reason) for network, reason in _REFUSED)
 # addresses lie outside.
 _PUBLIC_IPV6 = ip_network("2000::/3")
 
-# To see whether a name leads somewhere that is refused.
+# Time limit for resolving a name in `check_reachable`.
 RESOLVE_SECONDS = 3.0
 
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
 
 
 class AddressRefusedError(Exception):
-    """The guard refuses this request; the message says why. No retry helps."""
+    """The guard refuses this request; the message says why. Retrying does not help."""
 
 
 def guarded_client(
@@ -55,29 +55,29 @@ def guarded_client(
 ) -> httpx.AsyncClient:
     """An HTTP client behind the guard: no proxy, no cookies, no retries, and by default no redirects.
 
-    However redirects are followed, each hop is checked.
+    If redirects are followed, each hop is checked.
 
     Args:
-        allowed: internal hosts that may be reached nevertheless.
-        resolve: gives the addresses of a name; the system's resolver where None.
+        allowed: internal hosts that may be reached anyway.
+        resolve: returns the addresses of a name; None for the system's resolver.
         headers: sent with every request.
-        timeout: seconds to connect, and between two chunks of an answer. The caller bounds a whole answer.
+        timeout: seconds to connect, and between two chunks of an answer. Callers limit the whole exchange.
         verify: how servers' certificates are checked.
 
-    A request to an address that is refused raises `AddressRefusedError`.
+    A request to a refused address raises `AddressRefusedError`.
     """
     return httpx.AsyncClient(
         transport=GuardedTransport(allowed or AllowedHosts(), resolve or system_resolver, verify),
         headers=headers,
         timeout=timeout,
         trust_env=False,
-        # One client serves every agent, so no cookie of one agent may be sent for another.
+        # All agents share this client, so a cookie set for one could leak to another.
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
     )
 
 
 class GuardedTransport(httpx.AsyncHTTPTransport):
-    """httpx's transport, whose connections are checked when they are made."""
+    """httpx's transport, with every connection checked as it is made."""
 
     def __init__(self, allowed: AllowedHosts, resolve: Resolver, verify: ssl.SSLContext | bool) -> None:
         context = httpx.create_ssl_context(verify=verify, trust_env=False)
@@ -92,13 +92,13 @@ class GuardedTransport(httpx.AsyncHTTPTransport):
         )
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Check how the address is spelt, then send the request."""
+        """Check the spelling of the URL, then send the request."""
         check_url(request.url, self._allowed)
         return await super().handle_async_request(request)
 
 
 class _GuardedNetwork(httpcore.AsyncNetworkBackend):
-    """Connects to checked addresses. TLS and the Host header still use the name."""
+    """Connects to checked IP addresses. TLS and the Host header still use the name."""
 
     def __init__(self, allowed: AllowedHosts, resolve: Resolver) -> None:
         self._allowed = allowed
@@ -123,7 +123,7 @@ class _GuardedNetwork(httpcore.AsyncNetworkBackend):
         addresses = [ip_address(text) for text in found]
         if not addresses:
             raise httpcore.ConnectError(f"the name {host} has no address")
-        # All of them, or a refused one could be reached by making the others fail.
+        # Check all of them; otherwise making the others fail would give access to a refused one.
         for address in addresses:
             check_address(host, port, address, self._allowed)
         for address in addresses[:-1]:
@@ -150,10 +150,10 @@ class _GuardedNetwork(httpcore.AsyncNetworkBackend):
 
 
 def check_url(url: httpx.URL, allowed: AllowedHosts) -> None:
-    """Check how an address is spelt; where it leads is checked on connecting.
+    """Check the spelling of a URL. The IP address behind it is checked on connecting.
 
     Raises:
-        AddressRefusedError: another scheme or port, credentials, no host, or an oddly spelt IP address.
+        AddressRefusedError: wrong scheme or port, credentials, no host, or an unusually written IP address.
     """
     if url.scheme not in ("http", "https"):
         raise AddressRefusedError(f"{url.scheme[:20] or 'no scheme'}: only http and https are fetched")
@@ -172,10 +172,10 @@ def check_url(url: httpx.URL, allowed: AllowedHosts) -> None:
 
 
 async def check_reachable(url: httpx.URL, allowed: AllowedHosts, resolve: Resolver) -> None:
-    """Check whether a request to `url` would be refused now; a name that cannot be resolved is not refused.
+    """Check that a request to `url` would not be refused now. A name that cannot be resolved passes.
 
     Raises:
-        AddressRefusedError: it would be.
+        AddressRefusedError: it would be refused.
     """
     check_url(url, allowed)
     try:
@@ -188,10 +188,10 @@ async def check_reachable(url: httpx.URL, allowed: AllowedHosts, resolve: Resolv
 
 
 def check_address(host: str, port: int, address: Address, allowed: AllowedHosts) -> None:
-    """Check where a connection to `host` would lead.
+    """Check the IP address and port that a connection to `host` would go to.
 
     Raises:
-        AddressRefusedError: the address is not public, or the port not 80 or 443, and no entry allows it.
+        AddressRefusedError: the address is not public or the port not 80 or 443, and `allowed` has no entry.
     """
     if allowed.allow(host.lower(), port, address):
         return
@@ -204,7 +204,7 @@ def check_address(host: str, port: int, address: Address, allowed: AllowedHosts)
 
 
 def why_refused(address: Address) -> str | None:
-    """Why `address` does not belong to the public Internet; None where it does."""
+    """Why `address` is not on the public Internet; None if it is."""
     for network, reason in _NETWORKS:
         if address in network:
             return reason
@@ -220,7 +220,7 @@ def why_refused(address: Address) -> str | None:
 
 
 async def system_resolver(host: str, port: int) -> list[str]:
-    """The addresses of `host` by the system's resolver; an IP address is itself."""
+    """The addresses of `host` from the system's resolver; an IP address is returned as it is."""
     if _is_plain_address(host):
         return [host]
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -232,7 +232,7 @@ def _port(url: httpx.URL) -> int:
 
 
 def _looks_like_number(host: str) -> bool:
-    """Whether a resolver may take `host` for an IPv4 address: its last label is a number in some base."""
+    """Whether a resolver may read `host` as an IPv4 address: its last label is a number in some base."""
     return re.fullmatch(r"\d+|0x[0-9a-f]*", host.rstrip(".").rpartition(".")[2]) is not None
 
 

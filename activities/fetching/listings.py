@@ -1,4 +1,4 @@
-"""Lists of links that sites publish: sitemaps, sitemap indexes and feeds, and the feeds that a page names."""
+"""Lists of links that sites publish: sitemaps, sitemap indexes and feeds, and the feeds a page links to."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ MAX_BYTES = 10_000_000
 MAX_LINKS = 5_000
 _GZIP = b"\x1f\x8b"
 _TAG_OF_LOC = re.compile(r"<(/?)(?:[\w.-]+:)?loc\b[^>]*>", re.IGNORECASE)
-# A bare ampersand; in CDATA it is none.
+# A bare ampersand, or a CDATA section, within which ampersands are legal.
 _BARE = re.compile(
     r"<!\[CDATA\[.*?(?:\]\]>|$)|&(?!(?:amp|lt|gt|quot|apos|#\d+|#[xX][0-9a-fA-F]+);)", re.DOTALL
 )
 _DECLARATION = re.compile(r"<\?xml\b[^>]*\?>")
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-# How XML begins in UTF-16 without a byte order mark.
+# The first two bytes of XML in UTF-16 without a byte order mark.
 _WIDE = {b"<\0": "utf-16-le", b"\0<": "utf-16-be"}
 XML_TYPES = (
     *("application/xml", "text/xml", "application/rss+xml", "application/atom+xml", "application/rdf+xml"),
@@ -36,7 +36,7 @@ XML_TYPES = (
 
 @dataclass(frozen=True)
 class Sitemap:
-    """The pages that a sitemap lists, or the sitemaps that an index lists."""
+    """The pages listed by a sitemap, or the sitemaps listed by an index."""
 
     links: list[Link] = field(default_factory=list)
     sitemaps: list[str] = field(default_factory=list)
@@ -46,14 +46,14 @@ def read_sitemap(data: bytes, base: str) -> Sitemap:
     """Read a sitemap or an index: XML, or text with an address per line; either may be gzipped.
 
     Args:
-        data: at most 10 MB, unpacked too; the first 5,000 addresses are taken.
-        base: its own address.
+        data: at most 10 MB, also when decompressed; the first 5,000 addresses are taken.
+        base: the address it came from.
 
     Raises:
-        ExtractError: too big, no XML, or XML that declares entities.
+        ExtractError: too big, not XML, or XML that declares entities.
     """
     data = _unpacked(data)
-    # The zero bytes and byte order marks of UTF-16 count as blanks here.
+    # Skip the zero bytes and byte order marks of UTF-16 as well as blanks.
     if not data.lstrip(b"\xef\xbb\xbf\xff\xfe\0 \t\r\n").startswith(b"<"):
         lines = data.decode("utf-8-sig", "replace").splitlines()
         found = [url for line in lines if line.strip().startswith("http") and (url := joined(base, line))]
@@ -62,7 +62,7 @@ def read_sitemap(data: bytes, base: str) -> Sitemap:
     from lxml import etree
 
     text = _text_of(data)
-    # As far as it can be read: bare ampersands, prefixes that nobody declared, and an end that is missing.
+    # Recover as much as possible from bare ampersands, undeclared prefixes and a truncated end.
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, recover=True)
     try:
         root = etree.fromstring(text.encode(), parser)
@@ -75,7 +75,7 @@ def read_sitemap(data: bytes, base: str) -> Sitemap:
         raise ExtractError("it is no sitemap")
     places = [place for entry in root for place in entry if _name(place) == "loc"]
     if places and _TAG_OF_LOC.findall(text)[-1:] == [""]:
-        places.pop()  # cut off within the address
+        places.pop()  # truncated within the address
     found = [url for place in places if (url := joined(base, place.text or ""))][:MAX_LINKS]
     if not found and len(parser.error_log):
         raise ExtractError(f"the sitemap is no XML: {parser.error_log[0].message}"[:300])
@@ -83,16 +83,16 @@ def read_sitemap(data: bytes, base: str) -> Sitemap:
 
 
 def read_feed(data: bytes, base: str) -> list[Link]:
-    """The entries of an RSS or Atom feed, newest first as the feed has them, the first 5,000.
+    """The first 5,000 entries of an RSS or Atom feed, in the feed's order, usually newest first.
 
     Raises:
-        ExtractError: too big, no feed, or XML that declares entities.
+        ExtractError: too big, not a feed, or XML that declares entities.
     """
     data = _unpacked(data)
     _refuse_entities(data)
     import feedparser
 
-    # As a stream: feedparser would take bytes for an address or a file name.
+    # As a stream, because feedparser may take a plain value for an address or a file name.
     feed = feedparser.parse(io.BytesIO(data), sanitize_html=False, resolve_relative_uris=False)
     if not feed.version:
         raise ExtractError("it is no feed")
@@ -104,7 +104,7 @@ def read_feed(data: bytes, base: str) -> list[Link]:
 
 
 def feeds_of(html: bytes, base: str) -> list[str]:
-    """The addresses of the feeds that a page names."""
+    """The addresses of the feeds that a page links to."""
     from lxml import etree
 
     parser = etree.HTMLParser(no_network=True)
@@ -123,12 +123,12 @@ def feeds_of(html: bytes, base: str) -> list[str]:
 
 
 def _name(element: _Element) -> str:
-    """The name in small letters, without its prefix, declared or not; empty for comments and the like."""
+    """The tag in lower case without its namespace or prefix; empty for comments and the like."""
     return element.tag.rpartition("}")[2].rpartition(":")[2].lower() if isinstance(element.tag, str) else ""
 
 
 def _text_of(data: bytes) -> str:
-    """The text of XML in whatever it is encoded, without what XML has no place for, ampersands escaped."""
+    """Decode XML in any encoding, drop its declaration and illegal characters, escape bare ampersands."""
     wide = _WIDE.get(data.lstrip(b" \t\r\n")[:2])
     text = data.decode(wide, "replace") if wide else decode(data, markup=True)
     text = _DECLARATION.sub("", _NO_XML.sub("", text).strip(), count=1)
@@ -136,7 +136,7 @@ def _text_of(data: bytes) -> str:
 
 
 def _unpacked(data: bytes) -> bytes:
-    """`data`, of all members where it is gzip; of a file that is cut off, what there is."""
+    """`data`, decompressed if it is gzip: all members, and as much as there is of a truncated file."""
     unpacked = data if not data.startswith(_GZIP) else b""
     while data.startswith(_GZIP) and len(unpacked) <= MAX_BYTES:
         member = zlib.decompressobj(zlib.MAX_WBITS | 16)
@@ -151,7 +151,7 @@ def _unpacked(data: bytes) -> bytes:
 
 
 def _refuse_entities(data: bytes) -> None:
-    """No list of links needs entity declarations, and a few lines of them expand to gigabytes."""
-    # Without zero bytes, so that UTF-16 matches.
+    """Refuse entity declarations: no list of links needs them, and a few lines can expand to gigabytes."""
+    # Drop zero bytes, so that UTF-16 matches.
     if b"<!ENTITY" in data.replace(b"\0", b"").upper():
         raise ExtractError("it declares entities, which are not read")

@@ -1,4 +1,4 @@
-"""What each agent has fetched: one entry per agent and address, so that no node fetches it again."""
+"""What each agent has fetched: one entry per agent and address, so that no node fetches a page again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from common.object_store import ObjectMissingError, ObjectStore
 
 
 class Download(BaseModel, frozen=True):
-    """The last fetch of an address: where redirects led, and the unpacked body in the artifact store."""
+    """The last fetch of an address: where redirects led, and the decompressed body as an artifact."""
 
     url: str
     final_url: str
@@ -26,20 +26,20 @@ class Download(BaseModel, frozen=True):
 
 
 class PageStore:
-    """The entries of all agents, in the object store, so that any worker knows what another has fetched."""
+    """The entries of all agents, in the object store so that all workers share them."""
 
     def __init__(self, objects: ObjectStore) -> None:
         self._objects = objects
 
     def find(self, agent: str, url: str) -> Download | None:
-        """What `agent` fetched from `url`; None where it has not, or the entry cannot be read."""
+        """What `agent` fetched from `url`; None if nothing, or if the entry cannot be read."""
         try:
             return Download.model_validate_json(self._objects.get(_key(agent, url)))
         except (ObjectMissingError, ValidationError):
             return None
 
     def keep(self, agent: str, download: Download) -> None:
-        """Store it under the address asked for and the one that redirects led to."""
+        """Store it under the requested address and the one that redirects led to."""
         data = download.model_dump_json().encode()
         for url in {download.url, normalised(download.final_url)}:
             self._objects.put(_key(agent, url), data)

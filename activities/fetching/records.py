@@ -1,4 +1,4 @@
-"""Requests and results of the activities that read the web. Light to import."""
+"""Requests and results of the activities that read the web. Cheap to import."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from common.artifacts import ArtifactRef
 
 
 class FetchRequest(BaseModel, frozen=True):
-    """An address to fetch. What this agent fetched before will do, unless `fresh`."""
+    """An address to fetch. An earlier fetch by this agent is reused, unless `fresh`."""
 
     url: str
     fresh: bool = False
@@ -19,17 +19,17 @@ class Page(BaseModel, frozen=True):
     """A page as its agent last fetched it.
 
     Attributes:
-        url: the address asked for, in one spelling.
+        url: the requested address, normalised.
         final_url: where redirects led.
         status: HTTP status.
         media_type: without parameters.
         title: may be empty.
         text: the main text, UTF-8, in the artifact store.
-        raw: the body, unpacked.
+        raw: the body, decompressed.
         digest: SHA-256 of the words of the main text, without menus and adverts.
         etag: as the site gave it, or empty.
         fetched_at: when the site was last asked.
-        unchanged: the site has just said that nothing changed since the last fetch.
+        unchanged: the site answered that nothing changed since the last fetch (304).
         links: number of links; 0 for anything but HTML.
         characters: length of the text.
         cut: the text was too long and is truncated.
@@ -52,14 +52,14 @@ class Page(BaseModel, frozen=True):
 
 
 class PageDigest(BaseModel, frozen=True):
-    """The digest of a page's main text as it is now: the premise of plans that quote the page."""
+    """The digest of a page's main text as it is now: a premise of plans that quote the page."""
 
     url: str
     digest: str
 
 
 class LinksRequest(BaseModel, frozen=True):
-    """A site's front page, and words to rank its links by; without words they keep their order."""
+    """A site's front page, and words to rank its links by. Without words, links keep their order."""
 
     site: str
     words: str = ""
@@ -67,7 +67,7 @@ class LinksRequest(BaseModel, frozen=True):
 
 
 class SearchRequest(BaseModel, frozen=True):
-    """A query for the search provider; without one, for the links that the named sites list."""
+    """A query for the search provider, or without a provider, for the links that the named sites list."""
 
     query: str
     sites: list[str] = Field(default_factory=list)
@@ -75,7 +75,7 @@ class SearchRequest(BaseModel, frozen=True):
 
 
 class FoundLinks(BaseModel, frozen=True):
-    """Links, best first; `sources` are addresses or the provider, `skipped` those that gave no links."""
+    """Links, best first; `sources`: addresses or the provider's name; `skipped`: failed sources, and why."""
 
     links: list[Link]
     sources: list[str]

@@ -1,4 +1,4 @@
-"""What stands in for the web in a rehearsal: pages that say they do, the same for the same address."""
+"""Stand-ins for the web in a rehearsal: pages that say what they are, always the same for an address."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _NOBODYS = "https://rehearsed.invalid"
 
 
 def rehearsed_search(request: SearchRequest) -> FoundLinks:
-    """Links in place of those that a search would have given."""
+    """Links in place of a search's results."""
     site = request.sites[0] if request.sites else _NOBODYS
     return rehearsed_links(LinksRequest(site=site, words=request.query, limit=request.limit))
 
 
 def rehearsed_links(request: LinksRequest) -> FoundLinks:
-    """Links in place of those of a site, to pages that stand in for its own."""
+    """Links in place of a site's own, to stand-in pages."""
     site, words = request.site.rstrip("/"), request.words
     links = [
         Link(url=f"{site}/stand-in-{number}?about={quote_plus(words)}", text=f"{words} (stand-in {number})")
@@ -39,7 +39,7 @@ def rehearsed_links(request: LinksRequest) -> FoundLinks:
 
 
 def rehearsed_page(request: FetchRequest, artifacts: ArtifactStore) -> Page:
-    """A page in place of the one at an address."""
+    """A page in place of the real one at an address."""
     text = _text(request.url).encode()
     ref = artifacts.put(text)
     return Page(
@@ -61,7 +61,7 @@ def rehearsed_page(request: FetchRequest, artifacts: ArtifactStore) -> Page:
 
 
 def rehearsed_digest(request: FetchRequest) -> PageDigest:
-    """The digest of that page: it never changes."""
+    """The digest of the stand-in page; it never changes."""
     return PageDigest(url=request.url, digest=digest_bytes(_text(request.url).encode()))
 
 

@@ -1,4 +1,4 @@
-"""A site's robots.txt, kept for a day."""
+"""A site's robots.txt, cached for a day."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from activities.fetching.addresses import origin_of
 from common.digest import digest_bytes
 from common.files import write_atomically
 
-# RFC 9309: cached for at most a day, and at least half a megabyte of it is read.
+# RFC 9309: cache it for at most a day, and read at least 500 KiB of it.
 KEPT_SECONDS = 86_400.0
 MAX_BYTES = 512_000
 
@@ -30,22 +30,22 @@ class Robots:
     agent: str
 
     def allow(self, url: str) -> bool:
-        """Whether this address may be fetched."""
+        """Whether `url` may be fetched."""
         return bool(self.rules.can_fetch(_unescaped(url), self.agent))
 
     def interval(self, usual: float) -> float:
-        """Seconds between two requests: `usual`, or more where the site asks for it."""
+        """Seconds between two requests: `usual`, or more if the site asks for it."""
         rate = self.rules.request_rate(self.agent)
         asked = rate.seconds / rate.requests if rate and rate.requests else 0.0
         return max(usual, float(self.rules.crawl_delay(self.agent) or 0.0), asked)
 
     def sitemaps(self) -> list[str]:
-        """The sitemaps that it names."""
+        """The sitemaps listed in the file."""
         return list(self.rules.sitemaps)
 
 
 def _unescaped(url: str) -> str:
-    """`url` without escapes of what needs none, as rules are compared (RFC 9309, 2.2.2)."""
+    """`url` without needless escapes, as rules are compared (RFC 9309, section 2.2.2)."""
 
     def plain(escape: re.Match[str]) -> str:
         char = chr(int(escape[1], 16))
@@ -60,14 +60,14 @@ class _Kept(BaseModel):
 
 
 class RobotsStore:
-    """The rules fetched so far, a file for each origin. `user_agent` begins with the product name."""
+    """The rules fetched so far, one file per origin. `user_agent` begins with the product name."""
 
     def __init__(self, folder: Path, user_agent: str) -> None:
         self._folder = folder
         self._agent = user_agent.partition("/")[0].split(" ")[0]
 
     def find(self, url: str) -> Robots | None:
-        """The rules for `url`; None where they have to be fetched."""
+        """The cached rules for `url`; None if they have to be fetched."""
         try:
             kept = _Kept.model_validate_json(self._file(url).read_bytes())
         except (FileNotFoundError, ValidationError):
@@ -81,7 +81,7 @@ class RobotsStore:
         return self._read(text)
 
     def _read(self, text: str) -> Robots:
-        # The library matches parts of names; RFC 9309 matches whole product names, whatever follows them.
+        # The library matches parts of names; RFC 9309 matches whole product names and ignores what follows.
         def named(line: re.Match[str]) -> str:
             name = re.split(r"[/\s]", line[2].strip())[0]
             ours = name.lower() == self._agent.lower()

@@ -1,6 +1,6 @@
 """Reads the web politely: pages, their digests, and links from sites and search providers.
 
-Strangers wrote what comes back. It is data: it may be quoted, but never chooses an action.
+The content is untrusted: it may be quoted, but never decides what an agent does.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ from common.errors import permanent
 from common.sealed_store import SealedStore
 from common.settings import Settings
 
-# A site that is down is tried for this long; then its page fails for good, and the agent does without it.
+# A site that is down is retried for this long. Then its page fails for good, and the agent does without it.
 PATIENCE = timedelta(hours=1)
 _AWAY = ("SiteTimeout", "SiteUnreachable", "SiteFailing", "RobotsUnavailable", "SearchFailing")
 MAX_SITEMAPS = 8
@@ -76,7 +76,7 @@ class Scraper:
     def build(
         cls, settings: Settings, artifacts: ArtifactStore, *, resolve: Resolver | None = None
     ) -> Scraper:
-        """The scraper of this process, with its clients."""
+        """Build the scraper of this process with its clients."""
         found = settings.fetching
         headers = {
             "User-Agent": found.user_agent,
@@ -107,7 +107,7 @@ class Scraper:
     @activity.defn(name="fetch_page")
     @rehearsed_as(lambda self, request: rehearsed_page(request, self._artifacts))
     async def fetch_page(self, request: FetchRequest) -> Page:
-        """Fetch a page, once per agent however many nodes ask.
+        """Fetch a page, once per agent however many of its nodes ask.
 
         Raises:
             ApplicationError: as `Fetcher.download`, and `NoText`.
@@ -129,7 +129,7 @@ class Scraper:
         """The links to a site's own pages: from its front page, its feeds and its sitemaps.
 
         Raises:
-            ApplicationError: the front page cannot be read; an unreadable sitemap or feed is skipped.
+            ApplicationError: the front page cannot be read. An unreadable sitemap or feed is only skipped.
         """
         async with _patiently():
             return await self._site_links(request)
@@ -137,10 +137,10 @@ class Scraper:
     @activity.defn(name="search_web")
     @rehearsed_as(lambda self, request: self._require_provider(request) or rehearsed_search(request))
     async def search(self, request: SearchRequest) -> FoundLinks:
-        """The links for a query, from the search provider, else from what the named sites list.
+        """The links for a query, from the search provider, or without one from what the named sites list.
 
         Raises:
-            ApplicationError: `NoSearchProvider` where there is neither; else as the provider or `find_links`.
+            ApplicationError: `NoSearchProvider` if there is neither; else as the provider or `find_links`.
         """
         async with _patiently():
             if self._provider:
@@ -166,7 +166,7 @@ class Scraper:
         return await asyncio.to_thread(self._read, download, unchanged)
 
     def _read(self, download: Download, unchanged: bool) -> Page:
-        """Blocks: extracting takes time, and for a PDF a process."""
+        """Extract the page. Blocks: extraction takes time, and a PDF takes a process of its own."""
         data = self._artifacts.get(download.raw)
         try:
             found = text_of(data, download.media_type, charset=download.charset)
@@ -233,12 +233,12 @@ class Scraper:
 
 @contextlib.asynccontextmanager
 async def _patiently() -> AsyncIterator[None]:
-    """Heartbeat meanwhile; the error of a site that has been down for too long becomes permanent."""
+    """Heartbeat during the block; make the error permanent if the site has been down for too long."""
     try:
         async with heartbeats():
             yield
     except ApplicationError as error:
-        # Both by Temporal's clock: this machine's may be wrong.
+        # Both times are Temporal's; this machine's clock may be wrong.
         tried = activity.info().started_time - activity.info().scheduled_time
         if error.type in _AWAY and tried > PATIENCE:
             raise permanent(error.type, f"{error.message}; tried for {tried}") from error
@@ -246,7 +246,7 @@ async def _patiently() -> AsyncIterator[None]:
 
 
 def _skip(url: str, error: ExtractError | ApplicationError) -> str:
-    """Why a source is left out; a retryable error is raised again."""
+    """Why a source is skipped; raises `error` again if it is retryable."""
     if isinstance(error, ApplicationError) and not error.non_retryable:
         raise error
     return f"{url}: {error}"[:300]
@@ -260,7 +260,7 @@ def _same_host(url: str, other: str) -> bool:
 
 
 def _ranked(links: Iterable[Link], words: str) -> list[Link]:
-    """Each address once, those first whose text or path match `words` best (BM25); ties keep their order."""
+    """Each address once, ranked by how well text and path match `words` (BM25); ties keep their order."""
     best: dict[str, Link] = {}
     for link in links:
         url = normalised(link.url)

@@ -1,4 +1,4 @@
-"""Search providers: they find pages where no sites are named."""
+"""Search providers: they find pages when no sites are named."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SearchProvider(Protocol):
 
 
 class SearxNG:
-    """A SearXNG instance that allows the format `json`. Its answers are as untrusted as any page."""
+    """A SearXNG instance with the format `json` enabled. Its answers are as untrusted as any page."""
 
     name = "searxng"
 
@@ -71,9 +71,9 @@ class SearxNG:
 def search_provider(
     setting: str, allowed: AllowedHosts, user_agent: str, *, resolve: Resolver | None = None
 ) -> SearchProvider | None:
-    """The provider that the setting names, `searxng:URL`; None where it is empty.
+    """The provider that the setting names, `searxng:URL`; None if the setting is empty.
 
-    The provider's own host is allowed: the setting names it on purpose.
+    The provider's own host passes the guard even if internal, because the operator named it.
     """
     if not setting:
         return None

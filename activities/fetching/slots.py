@@ -1,10 +1,10 @@
-"""The rate of each web host: a queue for each host, shared by all workers on a database.
+"""The rate limit of each web host: one queue per host, shared by all workers on a database.
 
-Temporal's rate for a fairness key spreads fetches over hosts and workers, but it counts activities instead of
-requests, starts with a burst of two, and knows nothing of robots.txt. Here each request is booked, one at a
-time per host, and the next may be sent only when the interval has passed since the last answer. So the host
-never sees more than its rate, whatever the network does. Waits of more than a few seconds are left to
-Temporal: the activity fails with the time at which to try again.
+Temporal's rate limit per fairness key spreads fetches over hosts and workers, but it counts activities
+instead of requests, starts with a burst of two, and knows nothing of robots.txt. Here requests to a host are
+booked one at a time, and the next is sent only after the interval has passed since the last answer, so the
+host never sees more than its rate, whatever the network does. Waits of more than a few seconds are left to
+Temporal: the activity fails with a retry delay.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from sqlalchemy import (
 from common.database import DatabaseLostError, SharedDatabase
 from common.errors import retry_after
 
-# Up to this the activity waits itself; Temporal's own delays are no finer than a second.
+# The activity itself waits up to this long, because Temporal's retry delays are no finer than a second.
 SIT_OUT_SECONDS = 3.0
-# Where a process died during its turn, the host is left alone while that request may still be running.
+# If a process dies during its turn, the host is left alone as long as the request may still be running.
 LEASE_SECONDS = 90.0
 _LOOK_AGAIN_SECONDS = 0.1
-# Whoever does not return for a turn is taken off the queue.
+# A holder who is this late for a booked turn is removed from the queue.
 _GONE_SECONDS = 30.0
 LONGEST_SECONDS = 86_400.0
 
@@ -68,16 +68,16 @@ class HostSlots:
     """The queues of all hosts. Times are seconds since the epoch by the database's clock."""
 
     def __init__(self, place: Path | URL) -> None:
-        # A power cut may take the last bookings; the queues then begin anew.
+        # A power cut may lose the last bookings; the queues then start afresh.
         self._database = SharedDatabase(place, _TABLES, durable=False)
 
     @contextlib.asynccontextmanager
     async def turn(self, host: str, holder: str, interval: float) -> AsyncIterator[None]:
-        """Hold the host's only turn; the next begins `interval` seconds after this one has ended.
+        """Hold the host's only turn; the next one begins `interval` seconds after this one ends.
 
         Args:
             host: as `addresses.host_of` gives it.
-            holder: who asks; the same for each attempt, so that it keeps its place in the queue.
+            holder: who asks; retries pass the same value to keep their place in the queue.
             interval: seconds, at most a day.
 
         Raises:
@@ -93,15 +93,15 @@ class HostSlots:
         try:
             yield
         finally:
-            # The thread goes on where the activity is cancelled.
+            # Shielded: the turn is ended even if the activity is cancelled.
             await asyncio.shield(asyncio.to_thread(self._end, host, interval))
 
     def book(self, host: str, holder: str, interval: float) -> float:
-        """Take the turn, and return 0.0; or book one, and return the seconds until then."""
+        """Take the turn and return 0.0, or book a later one and return the seconds until then."""
         with self._database.transaction(host) as tables:
             now = self._database.now(tables)
             free_at, held_until, lease_until = _times(tables, host)
-            # Nobody books further ahead than this; who seems to have has, or had, a clock that is wrong.
+            # Nothing is booked further ahead than this; a later time comes from a wrong clock.
             ahead = now + LONGEST_SECONDS
             if max(free_at, held_until, lease_until) > ahead:
                 free_at = held_until = lease_until = 0.0
@@ -113,11 +113,11 @@ class HostSlots:
             booked = {turn.holder: turn.at for turn in tables.execute(queue)}
             mine = booked.pop(holder, None)
             if mine is not None and mine + interval >= free_at:
-                at = max(mine, free_at)  # in time, or late by no more than the turn before took
+                at = max(mine, free_at)  # on time, or late only because the previous turn took long
             else:
                 at = max(now, free_at, max(booked.values()) + interval if booked else now)
             if lease_until > now:
-                at = max(at, now + _LOOK_AGAIN_SECONDS)  # nobody knows when the current turn will end
+                at = max(at, now + _LOOK_AGAIN_SECONDS)  # poll: the current turn's end is unknown
             tables.execute(delete(_TURNS).where(_TURNS.c.host == host, _TURNS.c.holder == holder))
             if at <= now:
                 _set(tables, host, free_at=now + interval, lease_until=now + LEASE_SECONDS)
@@ -126,7 +126,7 @@ class HostSlots:
             return float(at - now)
 
     def hold(self, host: str, seconds: float) -> None:
-        """Send the host nothing for so many seconds, as it asked."""
+        """Send the host nothing for this many seconds, as it asked."""
         with self._database.transaction(host) as tables:
             until = self._database.now(tables) + min(seconds, LONGEST_SECONDS)
             _set(tables, host, held_until=until)
@@ -136,7 +136,7 @@ class HostSlots:
             with self._database.transaction(host) as tables:
                 _set(tables, host, free_at=self._database.now(tables) + interval, lease_until=0.0)
         except DatabaseLostError as error:
-            # What was fetched counts all the same; the host is left alone as if this process had died.
+            # The fetch still counts. The host is left alone until the lease ends, as after a crash.
             logging.getLogger(__name__).warning("the turn at %s ends with its lease: %s", host, error)
 
 

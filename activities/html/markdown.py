@@ -1,4 +1,4 @@
-"""Markdown that shows what others wrote, and obeys none of it."""
+"""Escapes untrusted text for Markdown."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ import re
 
 
 def escaped(text: str) -> str:
-    """`text` on one line, as Markdown that shows it as it is."""
+    """`text` on one line, escaped so that Markdown shows it literally."""
     line = "".join(char if char.isprintable() else " " for char in " ".join(text.split()))
     return re.sub(r"([\\`*_\[\]<>|~#&!])", r"\\\1", line)

@@ -1,4 +1,4 @@
-"""Renders pages that load nothing: from the templates beside the code they are for, every text escaped."""
+"""Renders self-contained pages from templates that live beside the code; all text is escaped."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-# What a browser would obey or reorder instead of showing it: controls, bidirectional marks, lone surrogates.
+# Characters that a browser acts on or hides: controls, bidirectional and zero-width marks, lone surrogates.
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff\ufeff]"
 )
 
 
 def render(template: str, **context: Any) -> str:
-    """The page of a template below `activities/`; what `context` lacks and the template names is an error.
+    """Render a template below `activities/`; a name missing from `context` is an error.
 
-    Plain text is made visible and escaped wherever it stands; only `Markup` goes in as it is.
+    Plain text is escaped, and its invisible characters shown; only `Markup` goes in unchanged.
     """
     return _templates.get_template(template).render(context)
 
 
 def visible(text: str) -> str:
-    """`text` with characters that have no look of their own spelled out, such as `\\u202e`."""
+    """`text` with invisible characters spelled out, such as `\\u202e`."""
     return _UNSEEN.sub(lambda match: match[0].encode("unicode_escape", "backslashreplace").decode(), text)
 
 
 def _policy(style: str, script: str) -> Markup:
-    """A Content-Security-Policy that lets this style and this script run, and nothing load."""
+    """A Content-Security-Policy that allows only this style and this script, and loads nothing."""
     allowed = "".join(
         f"{kind}-src 'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'; "
         for kind, text in (("style", style), ("script", script))

@@ -1,4 +1,4 @@
-"""The activities of language models: think, and raise a budget."""
+"""The activities of language models: `think`, and `grant_budget`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from common.errors import permanent
 
 
 class ModelActivities:
-    """Thinks for agents, and raises budgets on a human's approval."""
+    """Sends agents' requests to language models, and raises budgets on a human's approval."""
 
     def __init__(self, runner: ModelRunner, authority: Authority) -> None:
         self._runner = runner
@@ -22,15 +22,15 @@ class ModelActivities:
 
     @activity.defn(name="think")
     def think(self, think: Think) -> Thought:
-        """One request to a language model; see `ModelRunner.think` for what it raises.
+        """Make one request to a language model.
 
         Raises:
-            ApplicationError: also `BudgetRefused`: a budget is spent that the operator's policy lets nobody
-                raise.
+            ApplicationError: as `ModelRunner.think`, and `BudgetRefused`: a budget is spent, and the
+                operator's policy lets nobody raise it.
         """
         kind = activity.info().workflow_type or ""
         tokens, usd = self._authority.floors.own_budget(kind, think.owner)
-        # Whatever the agent was started with: that came from the one it binds.
+        # Cap the agent's own budget: it was set by the person the policy restricts.
         budget = Budget(tokens=least(think.budget.tokens, tokens), usd=least(think.budget.usd, usd))
         thought = self._runner.think(think.model_copy(update={"budget": budget}), caller())
         if thought.stopped is None:
@@ -55,7 +55,7 @@ class ModelActivities:
         return Granted(key=key, tokens=plan.tokens, usd=plan.usd)
 
     def _most_for_owners(self, owner: str) -> tuple[int | None, Decimal | None]:
-        """What may be granted on top of an owner's budget of a day, in all: many agents ask for that one."""
+        """What all grants together may add to an owner's daily budget, which many agents share."""
         rule, limits = (
             self._authority.floors.rule(activity.info().workflow_type or "", owner),
             self._runner.limits,
@@ -66,7 +66,7 @@ class ModelActivities:
         )
 
     def _bounded(self, spent: Spending, kind: str, owner: str) -> Spending:
-        """What is spent, with what its limits may come to at most."""
+        """`spent`, with the highest limits that the operator's policy allows."""
         rule = self._authority.floors.rule(kind, owner)
         whose = _whose(spent.scope)
         tokens, usd = getattr(rule, f"{whose}_tokens"), getattr(rule, f"{whose}_usd")
@@ -81,14 +81,14 @@ class ModelActivities:
 
 
 def _whose(scope: str) -> str:
-    """`agent` or `owner`, whose budget it is."""
+    """Whose budget a scope is: `agent` or `owner`."""
     return scope.partition(":")[0]
 
 
 def caller() -> Caller:
     """The caller, from within an activity.
 
-    The key holds the run's id, as activity ids repeat after continue-as-new.
+    The key includes the run id, because activity ids repeat after continue-as-new.
     """
     info = activity.info()
     key = f"{info.workflow_id}/{info.workflow_run_id}/{info.activity_id}"

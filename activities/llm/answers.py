@@ -1,4 +1,4 @@
-"""What models said, as the ledger keeps it for a retry: encrypted where payloads are."""
+"""Model answers as the ledger keeps them for a retry: encrypted if payloads are."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ _SEALED = "sealed:"
 
 
 class Answers:
-    """Seals answers for the key of their call. One that cannot be opened any more counts as none."""
+    """Encrypts answers, bound to their call's key. An answer that cannot be decrypted counts as missing."""
 
     def __init__(self, codec: EncryptingCodec | None) -> None:
         self._sealer = Sealer(codec)
 
     def seal(self, answer: str, key: str) -> str:
-        """How the ledger keeps `answer` of the call `key`."""
+        """The form in which the ledger stores the `answer` to the call `key`."""
         if not self._sealer.seals:
             return answer
         return _SEALED + base64.b64encode(self._sealer.seal(_name(key), answer.encode())).decode()
 
     def open(self, kept: str, key: str) -> str | None:
-        """The answer that the ledger keeps for the call `key`."""
+        """The answer to the call `key`, from the form the ledger stores."""
         if not kept.startswith(_SEALED):
             return kept or None
         try:

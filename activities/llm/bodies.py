@@ -1,4 +1,4 @@
-"""Bounds answers in bytes while they are read, before they fill the memory."""
+"""Limits the size of answers while they are read, so that they cannot fill the memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def bounded_client(seconds: float, max_bytes: int) -> httpx2.AsyncClient:
-    """An HTTP client for one exchange; it raises `AnswerTooLargeError` past `max_bytes` of an answer."""
+    """An HTTP client for one exchange; it raises `AnswerTooLargeError` once an answer exceeds `max_bytes`."""
     import httpx2
 
     class BoundedStream(httpx2.AsyncByteStream):
@@ -36,14 +36,14 @@ def bounded_client(seconds: float, max_bytes: int) -> httpx2.AsyncClient:
 
     return httpx2.AsyncClient(
         timeout=httpx2.Timeout(seconds, connect=min(seconds, 10)),
-        # Compressed, a small answer could become a large one.
+        # No compression: a small compressed answer could expand into a large one.
         headers={"Accept-Encoding": "identity"},
         event_hooks={"response": [bound]},
     )
 
 
 def bound_botocore(client: Any, max_bytes: int, seconds: float) -> None:
-    """Bound a boto3 client likewise, and the `seconds` until an answer was read, which runs in a thread.
+    """Limit a boto3 client likewise, and also limit reading to `seconds`: a thread cannot be cancelled.
 
     botocore has no hook for this, so its HTTP session is wrapped.
     """
@@ -57,7 +57,7 @@ class _BoundedSession:
         self._seconds = seconds
 
     def send(self, request: Any) -> Any:
-        # As a stream, botocore leaves reading the body to us.
+        # With streaming on, botocore leaves reading the body to us.
         request.stream_output = True
         until = time.monotonic() + self._seconds
         response = self._session.send(request)
@@ -75,7 +75,7 @@ def _read(response: Any, request: Any, max_bytes: int, until: float) -> bytes:
 
     body = bytearray()
     try:
-        # As it comes: a whole block of an answer that trickles would be waited for without end.
+        # read1 returns what has arrived; waiting for a full block could take forever if the answer trickles.
         while part := response.raw.read1(65536):
             body += part
             _check(len(body), max_bytes)

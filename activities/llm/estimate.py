@@ -1,4 +1,4 @@
-"""Estimates what a language model would cost without asking one: the offline analyst answers in its place."""
+"""Estimates what a language model would cost without calling it: the offline analyst answers instead."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from common.errors import permanent
 from common.settings import SettingsError
 from common.settings.models import check_model
 
-# Of English, as most tokenizers cut it.
+# Typical of English text with most tokenizers.
 BYTES_A_TOKEN = 4
-# Models seldom use all the tokens that an answer may have: a share of these where the analyst has no answer.
+# If the analyst has no answer, assume a quarter of the allowed output tokens: models seldom use all of them.
 USED = 4
 
 
 class EstimatingRunner(ModelRunner):
-    """Answers by rules, and counts the tokens and the money that the model asked for would have taken."""
+    """Answers by rules, and estimates the tokens and money that the requested model would have taken."""
 
     def think(self, think: Think, caller: Caller) -> Thought:
-        """The offline reply to `think`, at the estimated cost of the model that it names.
+        """The offline reply to `think`, with the estimated cost of the model that it names.
 
         Raises:
-            ApplicationError: as for a `ModelRunner`; `BadModelOutput` where rules can give no such answer.
+            ApplicationError: as for a `ModelRunner`; `BadModelOutput` if rules cannot give such an answer.
         """
         model = think.model or self._settings.model
         by_rules = think.model_copy(update={"model": OFFLINE})

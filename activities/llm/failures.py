@@ -1,4 +1,4 @@
-"""Classifies failures of providers: what Temporal does with each, and whether it may have cost money."""
+"""Classifies provider failures: how Temporal should treat each, and whether it may have cost money."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from temporalio.exceptions import ApplicationError
 from common.errors import permanent, retry_after
 from common.settings.models import key_variable, provider_of
 
-# Bounds for the wait that a server may ask for.
+# Limits for the wait that a server may ask for.
 SHORTEST_WAIT, LONGEST_WAIT = timedelta(seconds=1), timedelta(hours=1)
-# How servers say that a prompt does not fit: OpenAI, those that speak its protocol (llama.cpp, vLLM, SGLang,
-# TGI, Ollama, LM Studio, Gemini, Mistral), Anthropic and Bedrock.
+# How servers say that a prompt is too long: OpenAI, servers with its protocol (llama.cpp, vLLM, SGLang, TGI,
+# Ollama, LM Studio, Gemini, Mistral), Anthropic and Bedrock.
 _TOO_LONG = re.compile(
     "|".join(
         (
@@ -34,12 +34,12 @@ _TOO_LONG = re.compile(
     ),
     re.IGNORECASE,
 )
-# HTML or half a JSON is mostly a passing error page of a proxy; if it persists, the address is wrong.
+# HTML or truncated JSON is usually a proxy's temporary error page; if it persists, the address is wrong.
 UNREADABLE_ATTEMPTS = 5
 
 
 class AnswerTooLargeError(Exception):
-    """An answer exceeded the byte limit and was not read to its end."""
+    """An answer exceeded the byte limit and was not read to the end."""
 
 
 class ProviderError(Exception):
@@ -48,7 +48,7 @@ class ProviderError(Exception):
     Attributes:
         error: what to raise to Temporal.
         may_have_cost: whether the provider may have charged for it.
-        too_long: the conversation does not fit the model; a shorter one may.
+        too_long: the conversation is too long for the model; a shorter one may fit.
     """
 
     def __init__(self, error: ApplicationError, *, may_have_cost: bool, too_long: bool = False) -> None:
@@ -59,7 +59,7 @@ class ProviderError(Exception):
 
     @property
     def type(self) -> str:
-        """What kind of failure it is, as Temporal is told."""
+        """The error type that Temporal sees."""
         return self.error.type or ""
 
 
@@ -72,9 +72,9 @@ def classify_failure(error: Exception, model: str, attempt: int) -> ProviderErro
         attempt: number of this attempt of the activity, from 1.
 
     Raises:
-        Exception: `error` itself, where no provider caused it: a bug, retried until it is fixed.
+        Exception: `error` itself, if no provider caused it: a bug, retried until it is fixed.
     """
-    # Costs nothing here: an exchange that failed has loaded it.
+    # A free import: the failed exchange has already loaded it.
     from pydantic_ai import exceptions as ai
 
     key = key_variable(provider_of(model))
@@ -91,7 +91,7 @@ def classify_failure(error: Exception, model: str, attempt: int) -> ProviderErro
         case ai.ModelContextWindowExceededError() | ai.ModelHTTPError(status_code=413):
             return _failed(permanent("ContextTooLong", said), too_long=True)
         case ai.ModelQuotaExceededError():
-            # The agent shows as stuck and tries again every hour until somebody has topped up the account.
+            # The agent shows as stuck and retries every hour until somebody tops up the account.
             return _failed(retry_after("QuotaExceeded", f"{said}; top up the account of {key}", LONGEST_WAIT))
         case ai.ModelRateLimitError():
             return _failed(_later("RateLimited", said, error.retry_after))
@@ -119,7 +119,7 @@ def classify_failure(error: Exception, model: str, attempt: int) -> ProviderErro
 
 
 def content_filtered(model: str) -> ProviderError:
-    """The provider answered that its content filter withheld the answer."""
+    """The error for an answer withheld by the provider's content filter."""
     held = f"{model}: the provider's content filter withheld the answer"
     return _failed(permanent("ContentFiltered", held), cost=True)
 
@@ -147,7 +147,7 @@ def _filtered(error: Exception) -> bool:
 
 
 def _is_unreadable(error: Exception) -> bool:
-    # By name: botocore is only loaded once Bedrock was called.
+    # Compare by name: botocore is loaded only once Bedrock is called.
     kind = type(error)
     return isinstance(error, json.JSONDecodeError) or (
         kind.__module__.startswith("botocore.")
@@ -172,6 +172,6 @@ def _root(error: Exception) -> BaseException:
 
 
 def _words(error: BaseException) -> str:
-    """The message on one short line: a provider's body may be long, and is untrusted."""
+    """The message on one short line: a provider's text is untrusted and may be long."""
     text = " ".join((str(error) or type(error).__name__).split())
     return "".join(char if char.isprintable() else " " for char in text)[:500]

@@ -1,15 +1,15 @@
-"""The ledger of what language models cost: a call is reserved before it is sent, and settled after it.
+"""The ledger of what language models cost: a call is reserved before it is sent, and settled afterwards.
 
 Each attempt at a call goes `reserved` -> `sent` -> `answered`, `released` or `lost`. A process may die
-between any two. What it leaves behind is counted so that spending is never underestimated:
+between any two states. What it leaves behind counts so that spending is never underestimated:
 
-- `reserved`: nothing was sent; a retry under the same key takes the reservation over.
-- `sent`: the provider may have answered, and charged. It counts at its maximum, and as `lost` once a retry
-  has found it, unless its own process settles it after all.
-- `answered`: it counts what it took; a retry gets the recorded answer without another call.
-- `released`: the provider refused it before working on it; it counts nothing.
+- `reserved`: nothing was sent; a retry under the same key takes over the reservation.
+- `sent`: the provider may have answered, and charged. Counts at its maximum. A retry that finds it marks it
+  `lost`, unless the process that sent it still settles it.
+- `answered`: counts what it took; a retry gets the recorded answer without another call.
+- `released`: the provider refused it before working on it; counts nothing.
 
-A call may start while the total is below the limit, and no reservation is too small, so spending never
+A call may start while the total is below the limit, and its reservation is an upper bound, so spending never
 exceeds the limit by more than the one call that reached it.
 """
 
@@ -45,9 +45,9 @@ from common.settings import ModelSettings, Settings
 from common.temporal.codec import EncryptingCodec, load_codec
 
 _SOON = timedelta(seconds=5)
-# People are told once per limit when this share of it is spent.
+# When this share of a limit is spent, people are notified, once per limit.
 NEARLY_SPENT = Decimal("0.8")
-# What was paid for is not given up while the database is away for so long.
+# How long to keep trying to record a paid answer while the database is away.
 _PATIENCE_SECONDS, _LOOK_AGAIN_SECONDS = 60.0, 0.5
 _GRANTS = Table(
     "grants",
@@ -68,7 +68,7 @@ _NOTED = Table(
 
 @dataclass(frozen=True)
 class Call:
-    """A call to be made: who pays, and the most it can cost. `usd` is None where the price is unknown."""
+    """A call to be made: who pays, and the most it can cost. `usd` is None if the price is unknown."""
 
     key: str
     agent: str
@@ -80,7 +80,7 @@ class Call:
 
 @dataclass(frozen=True)
 class BudgetLimits:
-    """The most that an agent, and its owner in a day, may spend; None is no limit."""
+    """The most that an agent may spend, and its owner per day; None is no limit."""
 
     agent_tokens: int | None = None
     agent_usd: Decimal | None = None
@@ -89,7 +89,7 @@ class BudgetLimits:
 
     @classmethod
     def of(cls, settings: ModelSettings, tokens: int | None, usd: Decimal | None) -> BudgetLimits:
-        """The limits of the settings, replaced by the agent's own where it has any."""
+        """The limits of the settings, overridden by the agent's own if it has any."""
         return cls(
             settings.agent_tokens if tokens is None else tokens,
             settings.agent_usd if usd is None else usd,
@@ -100,7 +100,7 @@ class BudgetLimits:
 
 @dataclass(frozen=True)
 class Reservation:
-    """A call that may be sent: the number of the attempt, and the claim that makes it ours."""
+    """A call that may be sent: the attempt's number, and the claim token that proves it is still ours."""
 
     call: Call
     attempt: int
@@ -110,7 +110,7 @@ class Reservation:
 
 @dataclass(frozen=True)
 class Recorded:
-    """The answer that an earlier attempt got and settled."""
+    """The answer that an earlier attempt received and settled."""
 
     answer: str
 
@@ -118,11 +118,11 @@ class Recorded:
 class Ledger:
     """The ledger in the database at `place`, which all workers share.
 
-    Who changes what counts for a scope excludes all others with that scope.
+    Each transaction locks the scopes it counts for, so changes to a scope are serialised.
     """
 
     def __init__(self, place: Path | URL, codec: EncryptingCodec | None = None) -> None:
-        """`codec` is that of the payloads, by which answers are encrypted, too."""
+        """`codec` is the payload codec; it encrypts the stored answers as well."""
         self._database = SharedDatabase(place, TABLES)
         self._answers = Answers(codec)
 
@@ -135,7 +135,7 @@ class Ledger:
         """Reserve `call` at its maximum.
 
         Returns:
-            The reservation, the answer already settled under its key, or the budget that is spent.
+            The reservation, the answer already settled under this key, or the budget that is spent.
         """
         with self._database.transaction(*_scopes(call)) as ledger:
             attempts = ledger.execute(
@@ -176,7 +176,7 @@ class Ledger:
         """Record that the call is being sent.
 
         Raises:
-            ApplicationError: type `CallTakenOver`: another attempt has taken the reservation over.
+            ApplicationError: type `CallTakenOver`: another attempt has taken over the reservation.
         """
         with self._database.transaction(*_scopes(held.call)) as ledger:
             ours = _is(held.call, held.attempt) & (CALLS.c.claim == held.claim)
@@ -187,22 +187,22 @@ class Ledger:
             raise retry_after("CallTakenOver", f"another attempt makes the call {held.call.key}", _SOON)
 
     def settle(self, held: Reservation, tokens: int, usd: Decimal | None, answer: str) -> None:
-        """Record what the call took and its `answer`, whatever became of the attempt meanwhile.
+        """Record what the call took and its `answer`, even if another attempt has marked it lost.
 
-        While the database is away it waits for a minute: else the answer would be paid for again.
+        Waits up to a minute while the database is away; otherwise the answer would be paid for again.
         """
         self._end(held, "answered", tokens, _nano(usd), self._answers.seal(answer, held.call.key))
 
     def release(self, held: Reservation) -> None:
-        """The provider refused the call before working on it: it cost nothing."""
+        """Record that the provider refused the call before working on it, so that it cost nothing."""
         self._end(held, "released", 0, 0, "")
 
     def lose(self, held: Reservation) -> None:
-        """The provider may have charged an unknown amount: the call counts at its maximum."""
+        """Count the call at its maximum: the provider may have charged an unknown amount."""
         self._end(held, "lost", held.call.tokens, _nano(held.call.usd), "")
 
     def nearly_spent(self, call: Call, limits: BudgetLimits) -> list[Spending]:
-        """The budgets that passed 80 % with `call`; one call (with its retries) reports each limit."""
+        """The budgets that passed 80 % with `call`. Only one call and its retries report each limit."""
         told = []
         with self._database.transaction(*_scopes(call)) as ledger:
             for spending in _spendings(ledger, call, limits):
@@ -222,9 +222,9 @@ class Ledger:
         usd: Decimal,
         most: tuple[int | None, Decimal | None] = (None, None),
     ) -> bool:
-        """Raise the limits of `scope`, once per `key`; False, and nothing is, if that is over `most`.
+        """Raise the limits of `scope`, once per `key`. If that exceeds `most`, do nothing and return False.
 
-        `most` is what all grants of the scope may come to, in tokens and in dollars.
+        `most` limits the sum of all grants of the scope, in tokens and in dollars.
         """
         with self._database.transaction(scope) as ledger:
             granted_tokens, granted_nano = _granted(ledger, scope, without=key)
@@ -239,12 +239,12 @@ class Ledger:
         return True
 
     def spendings(self, call: Call, limits: BudgetLimits) -> list[Spending]:
-        """What currently counts against the limits of the agent and of the owner's day."""
+        """What currently counts against the agent's limits and its owner's daily limits."""
         with self._database.transaction(*_scopes(call)) as ledger:
             return _spendings(ledger, call, limits)
 
     def forget(self, agents: Iterable[str]) -> None:
-        """Delete what models answered these agents; what it cost still counts."""
+        """Delete the answers that these agents got; their cost still counts."""
         for agent in agents:
             with self._database.transaction(agent_scope(agent)) as ledger:
                 ledger.execute(update(CALLS).where(CALLS.c.agent == agent).values(answer=""))
@@ -273,7 +273,7 @@ def _scopes(call: Call) -> tuple[str, str]:
 
 
 def _is(call: Call, attempt: int) -> ColumnElement[bool]:
-    """Whether a row is that attempt at the call."""
+    """The condition that selects one attempt at a call."""
     return (CALLS.c.key == call.key) & (CALLS.c.attempt == attempt)
 
 
@@ -304,7 +304,7 @@ def _spending(
 
 
 def _granted(ledger: Connection, scope: str, without: str = "") -> tuple[int, int]:
-    """The tokens and nanodollars that were granted to a scope, but for the grant of the key `without`."""
+    """The tokens and nanodollars granted to a scope, except by the grant with the key `without`."""
     return sum_of(ledger, _GRANTS, (_GRANTS.c.scope == scope) & (_GRANTS.c.key != without))
 
 

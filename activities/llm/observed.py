@@ -1,4 +1,4 @@
-"""A call of a model as operators see it: a span and metrics, named by OpenTelemetry's conventions."""
+"""Telemetry for model calls: a span and metrics, named by OpenTelemetry's semantic conventions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PROVIDERS = {"bedrock": "aws.bedrock", OFFLINE: "hibernaut"}
 
 @dataclass
 class Told:
-    """What is known of a call once it has ended; nothing of what was said in it."""
+    """What is known about a call once it has ended; none of its content."""
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -30,7 +30,7 @@ class Told:
 
 @contextmanager
 def observed(model: str, max_tokens: int) -> Iterator[Told]:
-    """Observe a call of `model`, `provider:NAME` or `offline`; the caller fills in what it told."""
+    """Observe a call to `model`, `provider:NAME` or `offline`; the caller fills in the yielded object."""
     provider, _, name = model.partition(":")
     of = {
         "gen_ai.operation.name": "chat",

@@ -1,7 +1,7 @@
-"""The offline analyst, the default: not a language model, and its texts say so.
+"""The offline analyst, the default. It is not a language model, and its texts say so.
 
-It ranks texts by the words they share with the instruction and quotes them word for word; apart from fixed
-phrases it writes nothing of its own. The same request gives the same reply everywhere.
+It ranks texts by the words they share with the instruction, and quotes them word for word. Apart from fixed
+phrases it writes nothing of its own. The same request always gives the same reply.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ SENTENCES = 8
 
 
 class OfflineAnalyst:
-    """Ranks by Okapi BM25 over word stems, and extracts. Costs no tokens."""
+    """Ranks by Okapi BM25 over word stems, and extracts sentences. Costs no tokens."""
 
     def rank(self, request: ModelRequest) -> ModelReply:
-        """Rank by shared words, and quote from each item the sentence that shares most."""
+        """Rank items by shared words; quote from each the sentence that shares the most."""
         wanted = wanted_words(request.instruction)
         texts = [(item, count_stems(item.text)) for item in request.items]
         weight = _weights(wanted, [counts for _, counts in texts])
@@ -70,7 +70,7 @@ class OfflineAnalyst:
     def extract(self, topic: str, material: Sequence[Material], keep: int = SENTENCES) -> list[SourceQuote]:
         """The `keep` sentences that say most about `topic`, without near duplicates, in reading order.
 
-        Where no sentence shares a word with `topic`, those that have most in common with the others.
+        If no sentence shares a word with `topic`, those that have the most in common with the others.
         """
         found = [
             _Sentence(number, each, start, end, count_stems(each.text[start:end]))
@@ -93,7 +93,7 @@ class OfflineAnalyst:
         return [each.quote() for each in sorted(chosen, key=lambda each: (each.number, each.start))]
 
     def summarise(self, topic: str, material: Sequence[Material]) -> tuple[str, list[SourceQuote]]:
-        """`extract` as Markdown by source, with offsets; a weak match is said first. And the quotes."""
+        """The quotes of `extract`, as Markdown by source with a warning about a weak match, and as a list."""
         quotes = self.extract(topic, material)
         if not quotes:
             return NOTHING_FOUND, []
@@ -108,9 +108,9 @@ class OfflineAnalyst:
         return "\n".join(lines), quotes
 
     def choose(self, instruction: str, material: Sequence[Material], options: Sequence[Option]) -> str:
-        """The id of the option that shares most words with the instruction; else the first.
+        """The id of the option that shares the most words with the instruction; if none does, the first.
 
-        Between options that the instruction leaves equal, the material decides.
+        The material breaks ties.
         """
         texts = [count_stems(f"{option.id} {option.text}") for option in options]
         usual = sum(each.total() for each in texts) / len(texts)
@@ -123,13 +123,13 @@ class OfflineAnalyst:
 
 
 def weakness(text: str) -> str:
-    """What a text of `summarise` says of its match; empty where it is not weak."""
+    """The warning about a weak match in a text from `summarise`; empty if there is none."""
     found = [line for line in text.splitlines()[:2] if line.startswith(WEAK)]
     return found[0].removeprefix(WEAK).rstrip(".") if found else ""
 
 
 def best_sentence(text: str, weight: dict[str, float]) -> Quote:
-    """The sentence of `text` whose distinct wanted words weigh most; the first of several."""
+    """The sentence of `text` whose distinct wanted words have the highest total weight; ties: the first."""
     spans = lines_and_sentences(text) or [(0, len(text))]
     weights = [sum(weight.get(stem, 0.0) for stem in {s for _, s, _ in stems(text[a:b])}) for a, b in spans]
     start, end = spans[max(range(len(spans)), key=weights.__getitem__)]
@@ -164,7 +164,7 @@ def _weights(wanted: dict[str, str], texts: Sequence[Counter[str]]) -> dict[str,
 
 
 def _common(texts: Sequence[Counter[str]]) -> dict[str, float]:
-    """Weights of the stems that most texts have in common."""
+    """Weights for the stems that occur in the most texts."""
     holders = Counter(stem for counts in texts for stem in counts if stem not in STOP_WORDS)
     return {stem: count / len(texts) for stem, count in holders.most_common(30)}
 

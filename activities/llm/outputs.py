@@ -1,4 +1,4 @@
-"""What answers are checked against: registered types, and choices among allowed options."""
+"""Checks answers against registered output types, and against the allowed options of a choice."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class OutputType:
 
     Attributes:
         type: what the answer must be; its JSON schema is shown to the model.
-        check: what is wrong with a value given the request; None where nothing is.
-        offline: makes the value by rules, without a language model; None where there are none.
-        judge: what counts of a language model's valid value, given the request; all of it where None.
+        check: returns what is wrong with a value for this request, or None if it is fine.
+        offline: makes the value by rules, without a language model; None if there are no rules.
+        judge: returns the part of a language model's valid value that counts; None keeps all of it.
     """
 
     type: type[BaseModel]
@@ -51,7 +51,7 @@ class Points(BaseModel, frozen=True):
 
 
 def find_quote(quote: str, material: Sequence[Material], id: str) -> SourceQuote | None:
-    """Where `quote` stands in the material `id`, white space apart; None where it does not."""
+    """Find `quote` in the material `id`, ignoring white space; None if it is not there."""
     for each in material:
         if each.id == id and quote.strip():
             start, end = _find(quote, each.text)
@@ -133,7 +133,7 @@ class Outputs:
         return None
 
     def read(self, answer: str, think: Think) -> tuple[JsonValue, str]:
-        """The value and the choice in `answer`; at most one is not empty, and neither for free text.
+        """The value and the choice in `answer`; at most one of them is set, and neither for free text.
 
         Raises:
             BadOutputError: it is not what was asked for.
@@ -147,10 +147,10 @@ class Outputs:
                 return None, ""
 
     def offline(self, think: Think, analyst: OfflineAnalyst) -> JsonValue:
-        """The value by rules.
+        """The value, made by rules.
 
         Raises:
-            ApplicationError: type `NeedsLanguageModel`, where there are no rules for this type.
+            ApplicationError: type `NeedsLanguageModel`, if there are no rules for this type.
         """
         assert isinstance(think.want, Structured)
         made = self._type(think.want).offline
@@ -185,7 +185,7 @@ class Outputs:
 
 
 def _unmarked(value: Any) -> Any:
-    """A value whose texts hold nothing that imitates our marks and remarks."""
+    """`value` with everything removed from its texts that imitates our marks and remarks."""
     match value:
         case str():
             return unmarked(value)
@@ -210,7 +210,7 @@ def _choice(answer: str, want: Choose) -> str:
 
 
 def _json_in(answer: str) -> str:
-    """The JSON of an answer that wraps it in a code fence."""
+    """The answer's JSON, without the code fence that may surround it."""
     text = answer.strip()
     if text.startswith("```") and text.endswith("```"):
         return text[3:-3].removeprefix("json").strip()

@@ -1,4 +1,4 @@
-"""What tokens cost: the prices of the settings, then those of genai-prices. Nothing is guessed."""
+"""Token prices: those of the settings first, then those of genai-prices. Nothing is guessed."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ class Prices:
     """Prices by model, `provider:NAME`."""
 
     def __init__(self, own: Mapping[str, tuple[Decimal, Decimal]]) -> None:
-        """`own`: US dollars per token, read and written, by model; they take precedence over the list."""
+        """`own`: US dollars per input and output token, by model; they override genai-prices."""
         self._own = own
 
     def usd(self, model: str, input_tokens: int, output_tokens: int) -> Decimal | None:
-        """What so many tokens of `model` cost, in US dollars; None where its price is unknown."""
+        """The cost of these tokens for `model`, in US dollars; None if its price is unknown."""
         if model in self._own:
             read, written = self._own[model]
             return read * input_tokens + written * output_tokens
-        # 1.5 MB of prices: loaded only when asked for one.
+        # Loads 1.5 MB of prices, so import it only when needed.
         from genai_prices import Usage, calc_price
 
         provider, _, name = model.partition(":")

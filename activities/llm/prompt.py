@@ -1,4 +1,4 @@
-"""What is sent to a model and what comes back, in our own types; and how data is marked as data."""
+"""Requests to a model and its answers, in our own types; marks material from outside as data."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ RULES = (
 )
 
 
-# What looks like our marks around material, or like those with which models are told who speaks.
+# Text that imitates our marks around material, or chat templates' role markers.
 _MARKS = (
     r"[<＜][/／]?material\b(?:[^<>＜＞\n]{0,500}[>＞])?"
     r"|[<＜]\s{0,9}material\b[^<>＜＞\n]{0,500}[>＞]|[<＜]\s{0,9}[/／]\s{0,9}material\b"
     r"|<\|[\w-]{1,40}\|>|</?(?:start|end)_of_turn>|\[/?INST\]|<</?SYS>>"
 )
-# What looks like our remarks on who wrote an answer, and on what was cut.
+# Text that imitates our remarks about who wrote an answer, and about what was cut.
 _REMARKS = (
     r"[\[［]\s{0,9}(?:(?:written|drafted) by|the (?:language )?model|(?:…|\.{3})\s{0,9}cut)\b"
     r"(?:[^\[\]［］]{0,300}[\]］])?"
 )
 _IMITATION = re.compile(_MARKS, re.IGNORECASE)
 _IMITATION_OR_REMARK = re.compile(f"{_MARKS}|{_REMARKS}", re.IGNORECASE)
-# It stands in for what was taken out, so that what stood on both sides of that does not make up another one.
+# Replaces what was removed, so that the text on both sides cannot join into another imitation.
 _TAKEN_OUT = " · "
 
 
@@ -48,7 +48,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Prompt:
-    """Everything that is sent: the conversation and the JSON schema of the answer (None asks for text)."""
+    """Everything that is sent: the conversation, and the JSON schema of the answer (None for free text)."""
 
     turns: Sequence[Turn]
     max_output_tokens: int
@@ -56,13 +56,13 @@ class Prompt:
 
     @property
     def most_tokens(self) -> int:
-        """An upper bound of tokens: no tokenizer makes more of them than there are bytes."""
+        """An upper bound in tokens: no tokenizer makes more tokens than there are bytes."""
         sent = [RULES, *(turn.text for turn in self.turns), json.dumps(self.schema)]
         return sum(len(each.encode()) + 16 for each in sent) + 500 + self.max_output_tokens
 
 
 class Completion(BaseModel, frozen=True):
-    """What a provider answered; `cut`: it stopped at the limit of output tokens."""
+    """What a provider answered; `cut`: it stopped at the output token limit."""
 
     text: str
     input_tokens: int
@@ -77,28 +77,28 @@ class Provider(Protocol):
         """Answer `prompt` in one exchange, without retries; `attempt` counts from 1.
 
         Raises:
-            ProviderError: it failed; says what to do, and whether it may have cost.
+            ProviderError: it failed; the error says what to do, and whether it may have cost money.
         """
         ...
 
 
 def task_text(instruction: str, material: Sequence[Material]) -> str:
-    """The task, then each text between marks that hold its digest; what imitates them is removed."""
+    """The task, then each text between marks with its digest; imitations of the marks are removed."""
     return "\n\n".join([instruction, *(_marked(each) for each in material)])
 
 
 def unmarked(answer: str) -> str:
-    """An answer without what imitates our marks and remarks: a model has seen the marks."""
+    """`answer` without imitations of our marks, which the model has seen, and of our remarks."""
     return _IMITATION_OR_REMARK.sub(_TAKEN_OUT, answer)
 
 
 def cut_remark(limit: int) -> str:
-    """What stands at the end of an answer that stopped at `limit` tokens."""
+    """The remark appended to an answer that stopped at `limit` tokens."""
     return f"[The language model's answer was cut off here, after {limit:,} tokens.]"
 
 
 def shortened(material: Sequence[Material], room: int) -> tuple[Material, ...]:
-    """The material in `room` characters: the longest texts are cut to one length, the others stay whole."""
+    """Cut the material to `room` characters: the longest texts to a common length; the others stay whole."""
     longest, rest = 0, room
     for number, size in enumerate(sorted(len(each.text) for each in material)):
         longest = rest // (len(material) - number)

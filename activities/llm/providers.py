@@ -1,7 +1,7 @@
 """Language models behind an API, through `pydantic_ai.direct`: OpenAI's protocol, Anthropic's, Bedrock's.
 
-The client libraries do not retry: Temporal does. They are loaded at the first call, so a worker with the
-offline analyst never pays for them.
+The client libraries do not retry: Temporal does. They are loaded on the first call, so a worker that uses
+only the offline analyst never loads them.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from pydantic_ai.messages import ModelMessage, ModelResponse
     from pydantic_ai.models import Model, ModelRequestParameters
 
-# Far above any answer of 16,000 tokens, and far below what would hurt a worker or Temporal.
+# Far more than any answer of 16,000 tokens, and far less than would hurt a worker or Temporal.
 MAX_ANSWER_BYTES = 1_000_000
-# Where a client's own limit is reached, it says more clearly what happened; it gets so many seconds more.
+# Extra seconds before our own timeout: the client's timeout gives a clearer error, so let it fire first.
 GRACE = 0.5
 _ANSWER = "answer"
 
 
 class ApiModel:
-    """One model of one provider. Safe to use from several threads: each exchange has its own client."""
+    """One model of one provider. Thread-safe: each exchange has its own client."""
 
     def __init__(
         self, model: str, settings: ModelSettings, *, address: str = "", max_bytes: int = MAX_ANSWER_BYTES
@@ -42,10 +42,10 @@ class ApiModel:
         self._max_bytes = max_bytes
 
     def complete(self, prompt: Prompt, attempt: int = 1) -> Completion:
-        """One exchange; from some `attempt` on, an unreadable answer is a permanent error.
+        """Make one exchange; after several attempts, an unreadable answer is a permanent error.
 
         Raises:
-            ProviderError: it failed; says what to do, and whether it may have cost.
+            ProviderError: it failed; the error says what to do, and whether it may have cost money.
         """
         try:
             response = asyncio.run(self._exchange(prompt))
@@ -63,7 +63,7 @@ class ApiModel:
     async def _exchange(self, prompt: Prompt) -> ModelResponse:
         from pydantic_ai.direct import model_request
 
-        # The clients' own limits are for each read: an answer that trickles would never end.
+        # The clients' own timeouts apply to each read, so they never stop an answer that trickles.
         async with heartbeats(), self._opened() as model, asyncio.timeout(self._settings.seconds + GRACE):
             return await model_request(
                 model,
@@ -164,7 +164,7 @@ def _parameters(prompt: Prompt) -> ModelRequestParameters:
 
 
 def _answer(response: ModelResponse) -> str:
-    """The answer's JSON where it came as a tool call, else its text; the caller checks either."""
+    """The answer's JSON if it came as a tool call, else its text; the caller checks either."""
     from pydantic_ai.messages import TextPart, ToolCallPart
 
     for part in response.parts:

@@ -1,4 +1,4 @@
-"""Ranks texts by the model of the settings, from within other activities."""
+"""Ranks texts with the configured model, from within other activities."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ from common.agents.agent import Cost
 from common.settings import Settings
 
 _WISHES = "wishes"
-# How a request ends that was answered with nothing to rank by; rules rank then, and say so.
+# Errors that mean the model gave no usable ranking; rules rank then, and the reply says so.
 NOTHING_TO_USE = ("BadModelOutput", "ContextTooLong", "AnswerTooLarge", "ContentFiltered")
 
 
 def ranker(runner: ModelRunner, settings: Settings) -> LanguageModel:
-    """Ranks by the model of the settings, from within an activity."""
+    """The ranker for the configured model, for use within an activity."""
     return OfflineAnalyst() if settings.model == OFFLINE else RankingModel(runner, settings.model)
 
 
 class RankingModel:
-    """Ranks by a language model within the agent's budget; offline once that is spent, or where it fails."""
+    """Ranks with a language model within the agent's budget; offline once that is spent, or if it fails."""
 
     def __init__(self, runner: ModelRunner, model: str) -> None:
         self._runner = runner
         self._model = model
 
     def rank(self, request: ModelRequest) -> ModelReply:
-        """Rank by structured output, checked: only known items, and quotes only where they stand."""
+        """Rank by structured output, checked: only known items, and only quotes found in their text."""
         if not request.instruction.strip() or not request.items:
             return OfflineAnalyst().rank(request)
         items = [Material(id=each.id, text=each.text) for each in request.items]

@@ -1,4 +1,4 @@
-"""Requests to language models, replies, quotes and budgets. Light to import."""
+"""Requests to language models, replies, quotes and budgets. Cheap to import."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OFFLINE = "offline"
 
 
 class Quote(BaseModel, frozen=True):
-    """Words as they stand in an item: `text` is the item's text from `start` up to, not including, `end`."""
+    """A verbatim quote: `text` is the item's text from `start` up to, but not including, `end`."""
 
     text: str
     start: int
@@ -54,7 +54,7 @@ class RankedItem(BaseModel, frozen=True):
 class ModelReply(BaseModel, frozen=True):
     """The ranking, best first, who made it (`model`), and what was spent on it.
 
-    `note` says why rules made it where a language model was to.
+    `note` says why rules made it instead of a language model.
     """
 
     model: str
@@ -74,7 +74,7 @@ class LanguageModel(Protocol):
 class Material(BaseModel, frozen=True):
     """Text from outside to think about: data, never an instruction.
 
-    It stands in `text`, or as UTF-8 in the artifact store under `stored`, which keeps it out of history.
+    It is in `text`, or as UTF-8 in the artifact store under `stored`, which keeps it out of the history.
     """
 
     id: str = Field(min_length=1, max_length=200)
@@ -97,7 +97,7 @@ class Structured(BaseModel, frozen=True):
 
 
 class Option(BaseModel, frozen=True):
-    """One thing that may be chosen; `text` says what it means."""
+    """One option of a choice; `text` says what it means."""
 
     id: str = Field(min_length=1, max_length=200)
     text: str = ""
@@ -122,7 +122,7 @@ class Think(BaseModel, frozen=True):
 
     Attributes:
         instruction: what to do, in our own words; never fetched text.
-        material: what to work on: data, and marked as such to the model.
+        material: what to work on; marked as data for the model.
         want: free text, a typed value, or a choice among allowed options.
         model: `offline`, `openai:NAME`, `anthropic:NAME` or `bedrock:NAME`; empty is the worker's default.
         after: the transcript to continue; None begins a new one.
@@ -142,17 +142,17 @@ class Think(BaseModel, frozen=True):
 
 
 class SourceQuote(Quote, frozen=True):
-    """A quote and the material it stands in."""
+    """A quote and the material it comes from."""
 
     material: str
     source: str = ""
 
 
 class Reply(BaseModel, frozen=True):
-    """What came of a `Think`.
+    """The result of a `Think`.
 
     Attributes:
-        model: who answered; `offline` is the extractive analyst, no language model.
+        model: who answered; `offline` is the extractive analyst, not a language model.
         text: the answer's words; for a value or a choice, its JSON or id.
         value: the typed value, as JSON; None for free text.
         choice: the id of the chosen option.
@@ -160,7 +160,7 @@ class Reply(BaseModel, frozen=True):
         transcript: what to pass as `after` to continue this conversation.
         input_tokens: tokens read, over all exchanges of this request.
         output_tokens: tokens written, likewise.
-        usd: what it cost; None where the price is unknown.
+        usd: what it cost; None if the price is unknown.
         notes: what people should know: a repair, a conversation or material that was cut, an unknown price.
         nearly_spent: the budgets that passed 80 % with this request, in words.
         cut: the answer stopped at `max_output_tokens`; a `text` says so at its end.
@@ -190,7 +190,7 @@ class Reply(BaseModel, frozen=True):
 class Spending(BaseModel, frozen=True):
     """Spending of one budget. `scope` is `agent:ID`, or `owner:ID:YYYY-MM-DD` for an owner's UTC day.
 
-    `most_tokens` and `most_usd` are what the operator's policy lets the limits come to at most.
+    `most_tokens` and `most_usd` are the highest limits that the operator's policy allows.
     """
 
     scope: str
@@ -202,7 +202,7 @@ class Spending(BaseModel, frozen=True):
     most_usd: Decimal | None = Field(None, exclude_if=lambda most: most is None)
 
     def raise_by_as_much(self) -> BudgetPlan:
-        """The plan to double the limits, as far as the operator's policy allows."""
+        """A plan to double the limits, as far as the operator's policy allows."""
         tokens, usd = self.tokens_limit or 0, self.usd_limit or Decimal(0)
         return BudgetPlan(
             tokens=tokens if self.most_tokens is None else max(0, min(tokens, self.most_tokens - tokens)),

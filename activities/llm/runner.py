@@ -45,15 +45,15 @@ from common.errors import permanent
 from common.settings import Settings, SettingsError
 from common.settings.models import check_model, provider_of
 
-# Characters of material: with less than this, it is not the material that is too long for a model.
+# Below this many characters of material, something else is too long for the model.
 LEAST_MATERIAL = 500
-# No tokenizer makes fewer tokens than this of a text of some length.
+# A text longer than this takes at least one token per `BYTES_A_TOKEN` bytes, whatever the tokenizer.
 MANY_BYTES, BYTES_A_TOKEN = 10_000, 8
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks: the agent, a key that is the same in every attempt, and the number of the attempt."""
+    """Who asks: the agent, a key that is the same in every attempt, and the attempt's number."""
 
     agent: str
     key: str
@@ -77,7 +77,7 @@ class Providers(Protocol):
 
 
 class ModelRunner:
-    """Thinks with the model that a request names, within its budget."""
+    """Runs requests with the model they name, within their budget."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class ModelRunner:
         providers: Providers | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`outputs` adds output types by name; `providers` replaces the models behind an API."""
+        """`outputs` adds output types by name; `providers` replaces the API providers."""
         self._settings = settings
         self._transcripts = Transcripts(artifacts)
         self._outputs = Outputs(outputs)
@@ -100,15 +100,15 @@ class ModelRunner:
 
     @property
     def limits(self) -> BudgetLimits:
-        """What the settings let everybody spend."""
+        """The limits of the settings, without any agent's own."""
         return BudgetLimits.of(self._settings.language_models, None, None)
 
     def think(self, think: Think, caller: Caller) -> Thought:
         """The reply to `think`, or the budget that stopped it.
 
         Raises:
-            ApplicationError: it failed. Types of its own: `BadModelOutput`, `ModelNotSetUp`,
-                `PriceUnknown`, `NeedsLanguageModel`, `UnknownOutputType`, and those of `failures.py`.
+            ApplicationError: it failed. Types: `BadModelOutput`, `ModelNotSetUp`, `PriceUnknown`,
+                `NeedsLanguageModel`, `UnknownOutputType`, and those of `failures.py`.
         """
         model = think.model or self._settings.model
         think = think.model_copy(update={"material": self._transcripts.load(think.material)})
@@ -129,7 +129,7 @@ class ModelRunner:
     def exchange(
         self, call: Call, limits: BudgetLimits, prompt: Prompt, attempt: int
     ) -> tuple[Completion, list[str]]:
-        """One exchange, reserved before and settled after; and which budgets it nearly spent."""
+        """Make one exchange, reserved before and settled afterwards; also return budgets nearly spent."""
         held = self.ledger.reserve(call, limits)
         if isinstance(held, Spending):
             raise BudgetSpentError(held)
@@ -184,7 +184,7 @@ class ModelRunner:
 
 @dataclass
 class _Request:
-    """One request on its way through a language model."""
+    """One request in progress."""
 
     runner: ModelRunner
     think: Think
@@ -215,7 +215,7 @@ class _Request:
             try:
                 value, choice = self.runner._outputs.read(got.text, self.think)
             except BadOutputError as still:
-                # It was paid for all the same.
+                # The answers were paid for, so report their cost.
                 spent = Cost(
                     input_tokens=self.input_tokens,
                     output_tokens=self.output_tokens,
@@ -250,7 +250,7 @@ class _Request:
         )
 
     def _ask(self, *more: Turn) -> Completion:
-        """One exchange, with as much of the conversation and then of the material as the model takes."""
+        """Make one exchange; if it is too long, shorten the conversation, then the material, and repeat."""
         while True:
             task = task_text(self.think.instruction + _options(self.think), self.think.material)
             try:
@@ -264,7 +264,7 @@ class _Request:
         prompt = Prompt(turns, think.max_output_tokens, runner._outputs.schema(think))
         self.exchanges += 1
         limits = BudgetLimits.of(runner._settings.language_models, think.budget.tokens, think.budget.usd)
-        # Every token at the higher of the two prices: an upper bound.
+        # Upper bound: all tokens at the higher of the input and output price.
         most = prompt.most_tokens
         prices = runner._prices.usd(self.model, most, 0), runner._prices.usd(self.model, 0, most)
         usd = None if None in prices else max(each for each in prices if each is not None)
@@ -294,7 +294,7 @@ class _Request:
         return got
 
     def _compact(self) -> bool:
-        """Compact the conversation; False where there is none, or this was done before."""
+        """Compact the conversation; False if there is none, or it was compacted before."""
         if self.compacted or not self.conversation.exchanges:
             return False
         self.compacted = True
@@ -304,7 +304,7 @@ class _Request:
         return True
 
     def _halve_material(self) -> bool:
-        """Keep half of the material; False where so little is left that it is not worth asking."""
+        """Keep half of the material; False if there is too little to be worth halving."""
         size = sum(len(each.text) for each in self.think.material)
         if size < LEAST_MATERIAL:
             return False
@@ -319,7 +319,7 @@ class _Request:
 
 
 def _options(think: Think) -> str:
-    """The options of a choice, as part of the task: they are ours."""
+    """The options of a choice, for the instruction: they are trusted text."""
     if not isinstance(think.want, Choose):
         return ""
     return "\n\nChoose one of:\n" + "\n".join(f"- {each.id}: {each.text}" for each in think.want.options)

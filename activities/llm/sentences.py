@@ -1,4 +1,4 @@
-"""Words, stems and sentences, and how much texts have in common. Pure functions."""
+"""Words, stems and sentences, and similarity of texts. Pure functions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STOP_WORDS = frozenset(
         us want we what when where which with you your""",
     )
 )
-# Common words that name nothing.
+# Common words that carry little meaning.
 COMMON_WORDS = frozenset(
     re.findall(
         r"\w+",
@@ -41,7 +41,7 @@ def stems(text: str) -> Iterator[tuple[str, str, int]]:
 
 
 def count_stems(text: str) -> Counter[str]:
-    """How often each stem stands in `text`."""
+    """How often each stem occurs in `text`."""
     return Counter(stem for _, stem, _ in stems(text))
 
 
@@ -51,7 +51,7 @@ def wanted_words(instruction: str) -> dict[str, str]:
 
 
 def weak_match(words: str, texts: Sequence[str]) -> str:
-    """Why `texts`, chosen for words they share with `words`, may say little; empty where nothing says so."""
+    """Why `texts`, chosen for words shared with `words`, match only weakly; empty if they match well."""
     wanted = {stem: word for stem, word in wanted_words(words).items() if stem not in COMMON_WORDS}
     shared = [wanted.keys() & count_stems(text).keys() for text in texts]
     if len(wanted) < 2 or any(len(each) > 1 for each in shared):
@@ -63,7 +63,7 @@ def weak_match(words: str, texts: Sequence[str]) -> str:
 
 
 def rarity(holders: int, texts: int) -> float:
-    """The weight of a stem that `holders` of `texts` texts hold: the rarer, the higher."""
+    """The weight of a stem that occurs in `holders` of `texts` texts: the rarer, the higher."""
     return math.log(1 + (texts - holders + 0.5) / (holders + 0.5))
 
 
@@ -90,7 +90,7 @@ def lines_and_sentences(text: str) -> list[tuple[int, int]]:
 
 
 def prose(text: str) -> list[tuple[int, int]]:
-    """The spans of the sentences of prose: across line ends, but not across blank lines or bullets."""
+    """The spans of sentences in prose; they may cross line ends, but not blank lines or bullets."""
     spans = []
     for block in re.finditer(r"\S(?:(?!\n\s*\n|\n\s*[-*•#|>]).)*", text, re.DOTALL):
         start = block.start()

@@ -1,7 +1,7 @@
-"""Conversations by reference: each exchange is a segment in the artifact store that names the one before it.
+"""Conversations by reference: each exchange is a segment in the artifact store, linked to the previous one.
 
-A reference to the newest segment stands for the whole conversation, so an agent's history carries the same
-for each call, however long the conversation.
+A reference to the newest segment stands for the whole conversation, so an agent's history stores the same few
+bytes per call, however long the conversation.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from activities.llm.prompt import Turn, task_text
 from activities.llm.records import Material
 from common.artifacts import ArtifactRef, ArtifactStore
 
-# Characters that a compaction keeps of each question and answer it cuts, and of all of them together.
+# Characters that a compaction keeps of each cut question and answer, and of all of them together.
 _ASKED, _ANSWERED, _KEPT = 120, 200, 4000
 
 
 class Exchange(BaseModel, frozen=True):
-    """What was asked, with what, and what was answered."""
+    """An instruction with its material, and the answer."""
 
     instruction: str
     material: tuple[Material, ...] = ()
     answer: str
 
     def turns(self) -> list[Turn]:
-        """The exchange as messages, its material in full."""
+        """The exchange as messages, with its material in full."""
         return [Turn("user", task_text(self.instruction, self.material)), Turn("assistant", self.answer)]
 
 
 class Segment(BaseModel, frozen=True):
-    """A stored piece: an exchange after `previous`, or the summary that a compaction made of `cut_from`."""
+    """A stored segment: an exchange after `previous`, or the summary of `cut_from` made by a compaction."""
 
     previous: ArtifactRef | None = None
     exchange: Exchange | None = None
@@ -52,13 +52,13 @@ class Conversation(BaseModel, frozen=True):
 
 
 class Transcripts:
-    """Reads and writes segments. Segments are never changed; a compaction writes new ones."""
+    """Reads and writes segments, which are immutable; a compaction writes new ones."""
 
     def __init__(self, artifacts: ArtifactStore) -> None:
         self._artifacts = artifacts
 
     def read(self, head: ArtifactRef | None) -> Conversation:
-        """The conversation up to `head`, material loaded; empty for None."""
+        """The conversation up to `head`, with its material loaded; empty for None."""
         summary, exchanges = "", []
         while head is not None:
             segment = Segment.model_validate_json(self._artifacts.get(head))
@@ -71,19 +71,19 @@ class Transcripts:
         return Conversation(summary=summary, exchanges=tuple(reversed(exchanges)))
 
     def append(self, head: ArtifactRef | None, exchange: Exchange) -> ArtifactRef:
-        """Store `exchange` after `head`, each material separately; returns the new head."""
+        """Store `exchange` after `head`, each material as its own artifact; return the new head."""
         stored = exchange.model_copy(update={"material": self._store(exchange.material)})
         return self._put(Segment(previous=head, exchange=stored))
 
     def rewrite(self, conversation: Conversation, cut_from: ArtifactRef | None) -> ArtifactRef:
-        """Store a compacted conversation; the long one stays, and `cut_from` refers to it."""
+        """Store a compacted conversation; the long one is kept, and `cut_from` refers to it."""
         head = self._put(Segment(summary=conversation.summary, cut_from=cut_from))
         for exchange in conversation.exchanges:
             head = self.append(head, exchange)
         return head
 
     def load(self, material: Sequence[Material]) -> tuple[Material, ...]:
-        """The material with its text."""
+        """The material with its text loaded."""
         return tuple(
             each
             if each.stored is None
@@ -104,10 +104,10 @@ class Transcripts:
 
 
 def compacted(conversation: Conversation) -> tuple[Conversation, str]:
-    """The conversation with its oldest exchanges cut to a line each, and a note of what was cut.
+    """The conversation with its oldest exchanges cut to a line each, and a note about what was cut.
 
     The newest exchanges stay whole, up to half of the conversation's length; the others lose their material.
-    A pure rule, so a retry compacts the same way.
+    Deterministic, so a retry compacts the same way.
     """
     sizes = [sum(len(turn.text) for turn in each.turns()) for each in conversation.exchanges]
     kept, room = 0, sum(sizes) // 2

@@ -1,4 +1,4 @@
-"""Whether mail was sent automatically, and until when its author says they are away."""
+"""Detects automatic replies, and when their author says they will be back."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SUBJECTS = re.compile(
     r"|automatisk svar|frånvaro|automatická odpověď|odpowiedź automatyczna|автоответ|自動応答|自动回复)",
     re.IGNORECASE,
 )
-# Whatever these say; and what others say.
+# Headers that mark an automatic reply whatever their value, and headers that do so with certain values.
 _HABITS = (
     "X-Autoreply",
     "X-Auto-Reply",
@@ -36,13 +36,13 @@ _TOLD = {
 _DAYS_AHEAD = timedelta(days=366)
 _MAX_WORDS = 6
 _MAX_PHRASES = 5
-# A weekday without a date is within this time.
+# A weekday without a date must lie within this time.
 _WEEK = timedelta(days=8)
 _FILLERS = (
     r"(?:(?:on|the|and|including|incl\.?|inkl\.?|einschließlich|dem|den|zum|am|le|el|il|dia|op|dnia|dne|d\.|på|fra|från"
     r"|med|och|og)\s+)*"
 )
-# A day in figures, the day before the month as everywhere but in American English.
+# A numeric date, day before month as everywhere except in American English.
 _FIGURES = re.compile(r"(\d{1,2})([./-]) ?(\d{1,2})(?:\2 ?(\d{4}|\d{2})?)?(?!\d)")
 
 # By language: what precedes the last day of an absence, and what precedes the first day back.
@@ -81,7 +81,7 @@ _BACK = {
 
 
 def is_automatic(mail: Message, subject: str) -> bool:
-    """Whether a machine wrote it: by the headers that say so (RFC 3834 and older habits), or its subject."""
+    """Whether a machine wrote it, by its headers (RFC 3834 and older conventions) or its subject."""
     submitted = re.split(r"[;(]", str(mail.get("Auto-Submitted", "no")))[0].strip().lower() != "no"
     habits = any(name in mail for name in _HABITS)
     told = any(words.search(str(value)) for name, words in _TOLD.items() for value in mail.get_all(name, []))
@@ -91,11 +91,11 @@ def is_automatic(mail: Message, subject: str) -> bool:
 def back_at(text: str, sent_at: datetime) -> datetime | None:
     """When the author of an automatic reply is back; None if it does not say.
 
-    A day of return takes precedence over the last day of an absence, on which they are still away. Days
-    begin at midnight in the time zone of `sent_at`, to which relative dates refer.
+    A day of return takes precedence over the last day of an absence, after which they are back. Days begin at
+    midnight in the time zone of `sent_at`; relative dates refer to it as well.
 
     Returns:
-        A moment within the year after `sent_at`.
+        A moment within a year after `sent_at`.
     """
     text = " ".join(text[:8000].split())
     for phrases, extra in ((_BACK, timedelta()), (_UNTIL, timedelta(days=1))):
@@ -103,7 +103,7 @@ def back_at(text: str, sent_at: datetime) -> datetime | None:
         for language, phrase in phrases.items():
             for match in islice(re.finditer(phrase, text, re.IGNORECASE), _MAX_PHRASES):
                 day = _date(text[match.end() : match.end() + 60], language, sent_at)
-                # The last day of all has none after it.
+                # Do not add `extra` to `day` before this check: 31 December 9999 would overflow.
                 if day is not None and sent_at - extra < day <= sent_at + _DAYS_AHEAD - extra:
                     found.append((match.start(), day + extra))
         if found:
@@ -112,9 +112,9 @@ def back_at(text: str, sent_at: datetime) -> datetime | None:
 
 
 def _date(text: str, language: str, sent_at: datetime) -> datetime | None:
-    """The date that `text` begins with, taking as many of its words as form one."""
+    """The date at the start of `text`, from the longest sequence of words that forms one."""
     text = re.sub(rf"^\s*{_FILLERS}", "", text, flags=re.IGNORECASE)
-    # A weekday before a date in figures adds nothing to it.
+    # Drop a weekday in front of a numeric date.
     if found := _FIGURES.match(re.sub(r"^[^\W\d]{2,12}[.,]{0,2} (?=\d)", "", text)):
         return _in_figures(found, sent_at, also_american=language == "en" and found[2] == "/")
     words = [word for word in text.split() if word.lower() not in ("den", "dem", "the", "of")][:_MAX_WORDS]
@@ -126,7 +126,7 @@ def _date(text: str, language: str, sent_at: datetime) -> datetime | None:
 
 
 def _in_figures(found: re.Match[str], sent_at: datetime, *, also_american: bool) -> datetime | None:
-    """The next day that figures mean; the sooner one where they may mean two."""
+    """The next day that a numeric date can mean; the earlier one if it is ambiguous."""
     one, other, year = int(found[1]), int(found[3]), found[4]
     base = sent_at.replace(tzinfo=None)
     years = [int(year) + (2000 if len(year) == 2 else 0)] if year else [base.year, base.year + 1]
@@ -139,8 +139,8 @@ def _in_figures(found: re.Match[str], sent_at: datetime, *, also_american: bool)
 
 
 def _parsed(phrase: str, language: str, sent_at: datetime) -> datetime | None:
-    """The day that a phrase means, without a zone."""
-    # Late: it takes half a second to load, and few mails need it.
+    """The day that a phrase means, without a time zone."""
+    # Imported here because it takes half a second to load, and few mails need it.
     import dateparser
 
     base = sent_at.replace(tzinfo=None)
@@ -151,7 +151,7 @@ def _parsed(phrase: str, language: str, sent_at: datetime) -> datetime | None:
         phrase, languages=[language], settings={**settings, "REQUIRE_PARTS": ["day", "month"]}
     )
     if day is None and not re.search(r"\d", phrase):
-        # A weekday, for which nothing is required.
+        # Perhaps a weekday alone, which has neither a day of the month nor a month.
         day = dateparser.parse(phrase, languages=[language], settings=settings)
         day = day if day and base < day <= base + _WEEK else None
     return day.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None) if day else None

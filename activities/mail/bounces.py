@@ -1,4 +1,4 @@
-"""Whether mail reports that a letter did not arrive, or has not yet; and which letter."""
+"""Detects delivery reports: whether a letter bounced or is only delayed, and which letter it was."""
 
 from __future__ import annotations
 
@@ -31,29 +31,29 @@ _FAILED = re.compile(
     r"|inte leverer|ikke leveret|ikke levert|nedoruč|teslim edileme|iletileme|退信|未送达|未送達",
     re.IGNORECASE,
 )
-# How some mail systems name themselves, whatever their address.
+# Sender names of mail systems, whatever their address.
 _SYSTEMS = re.compile(r"mail delivery (sub)?system|microsoftexchange[0-9a-f]{16}", re.IGNORECASE)
 
 
 class DeliveryReport(StrEnum):
-    """What a mail server reports: that the letter did not arrive, or something that changes nothing yet."""
+    """What a mail server reports: the letter did not arrive, or something that decides nothing yet."""
 
     BOUNCED = "bounced"
     UNDECIDED = "undecided"
 
 
 def report_of(mail: Message, subject: str, text: str) -> DeliveryReport | None:
-    """What a report says, including that a letter was read or is late; None if the mail is no report.
+    """What a report says; read receipts and delays count as undecided. None if the mail is not a report.
 
-    A report that says nothing else says that the letter did not arrive: a failure must not go unnoticed, and
-    the letter's token tells whose it was. `subject` and `text` are those of the mail, decoded.
+    A report that cannot be understood counts as a bounce: a failure must not go unnoticed, and the letter's
+    token still identifies it. `subject` and `text` are those of the mail, decoded.
     """
     kind = mail.get_content_type()
     subtype = str(mail.get_param("report-type", "") or "").lower()
     if kind == "multipart/report" and subtype in ("disposition-notification", "feedback-report"):
         return DeliveryReport.UNDECIDED
     by_postmaster = _is_by_system(mail)
-    # What a person quotes or forwards of a bounce is none, so only what a machine sent is examined.
+    # Examine only mail sent by a machine: a bounce that a person quotes or forwards is not a bounce.
     if kind != "multipart/report" and not by_postmaster and not _has_no_return(mail):
         return None
     for found in (_by_status(mail), _by_library(mail)):
@@ -61,13 +61,13 @@ def report_of(mail: Message, subject: str, text: str) -> DeliveryReport | None:
             return found
     if _LATE.search(subject) or (_LATE.search(text[:2000]) and not _FAILED.search(subject)):
         return DeliveryReport.UNDECIDED
-    # Automatic replies have no return path either.
+    # An empty return path alone is not enough: automatic replies have one, too.
     told = kind == "multipart/report" or by_postmaster or _FAILED.search(subject)
     return DeliveryReport.BOUNCED if told else None
 
 
 def _by_status(mail: Message) -> DeliveryReport | None:
-    """What the machine-readable part says (RFC 3464, 6533); None if there is none, or it says nothing."""
+    """What the machine-readable part says (RFC 3464, 6533); None if it is missing or says nothing."""
     said = "\n".join(map(_flat, _parts(mail, "delivery-status")))
     actions = {each.lower() for each in _ACTION.findall(said)}
     if actions & {"failed", "expired"} or (not actions and "5" in _STATUS.findall(said)):
@@ -76,7 +76,7 @@ def _by_status(mail: Message) -> DeliveryReport | None:
 
 
 def _by_library(mail: Message) -> DeliveryReport | None:
-    """What the texts that many mail servers write say; None if it is none of these."""
+    """What the library makes of the texts of many mail servers; None if it recognises none."""
     from flufl.bounce import all_failures
 
     logging.getLogger("flufl.bounce").setLevel(logging.CRITICAL)
@@ -91,7 +91,7 @@ def _by_library(mail: Message) -> DeliveryReport | None:
 
 
 def _parts(mail: Message, ending: str) -> Iterator[Message]:
-    """The parts of the types `message/…` or `text/…` with this ending, but not those of attached mails."""
+    """The parts whose subtype has this ending, but not those of attached mails."""
     if mail.get_content_subtype().endswith(ending):
         yield mail
     elif mail.get_content_maintype() == "multipart" and mail.is_multipart():
@@ -101,7 +101,7 @@ def _parts(mail: Message, ending: str) -> Iterator[Message]:
 
 
 def _flat(part: Message) -> str:
-    """The text of a part, which the parser may have taken for headers."""
+    """The text of a part, even if the parser has taken it for headers."""
     held = part.get_payload()
     text = "\n".join(map(str, held)) if isinstance(held, list) else str(held)
     encoding = str(part.get("Content-Transfer-Encoding", "")).strip().lower()
@@ -116,7 +116,7 @@ def _flat(part: Message) -> str:
 
 
 def named_tokens(raw: bytes, pattern: re.Pattern[str]) -> list[str]:
-    """The tokens of the letter's addresses: a bounce contains the letter's headers somewhere."""
+    """The tokens in the letter's addresses; a bounce contains the letter's headers somewhere."""
     return pattern.findall(raw[:_LOOKED_AT].decode("ascii", "replace"))
 
 
@@ -125,7 +125,7 @@ def _has_no_return(mail: Message) -> bool:
 
 
 def _is_by_system(mail: Message) -> bool:
-    """Whether a mail system wrote it; some write a name where the address belongs."""
+    """Whether a mail system wrote it; some put a name where the address belongs."""
     name, address = parseaddr(str(mail.get("From", "")))
     local = (address or name).partition("@")[0].strip().lower()
     return local.partition("+")[0] in (*_POSTMASTERS, "") or any(map(_SYSTEMS.match, (local, name)))

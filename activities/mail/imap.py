@@ -1,4 +1,4 @@
-"""A mailbox over IMAP: what waits in it, each mail bounded, and folders to file it in. Everything blocks."""
+"""A mailbox over IMAP: mail in the inbox, read up to a size limit, and folders to file it in. Blocking."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from common.settings.mail import MailServer
 
 SECONDS = 60.0
 LOGIN_REFUSED = timedelta(minutes=5)
-# Of larger mail only the headers are read.
+# For larger mail, only the headers are read.
 MAX_BYTES = 25_000_000
 AWAY = (ImapToolsError, imaplib.IMAP4.error, OSError, EOFError)
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """A mail in the inbox: when it arrived, and its bytes, or only its headers if it is too large."""
+    """A mail in the inbox: when it arrived, and all of its bytes, or only its headers if it is too large."""
 
     uid: str
     received_at: datetime
@@ -42,7 +42,7 @@ class Waiting:
 
 @dataclass(frozen=True)
 class MailLine:
-    """A mail in a folder, as a list shows it. Its text is untrusted."""
+    """A mail in a folder, for lists. Its text is untrusted."""
 
     sender: str
     subject: str
@@ -54,10 +54,10 @@ class ImapSession:
 
     Args:
         server: where it is.
-        prefix: put before the names of folders.
+        prefix: prepended to folder names.
 
     Raises:
-        ApplicationError: for now: `MailAway`, `MailLoginRefused`.
+        ApplicationError: retryable: `MailAway`, `MailLoginRefused`.
     """
 
     def __init__(self, server: MailServer, prefix: str) -> None:
@@ -68,7 +68,7 @@ class ImapSession:
             try:
                 sign_in = self._box.login if server.password.isascii() else self._box.login_utf8
                 sign_in(server.user, server.password, "INBOX")
-                # The server may offer more once it knows who has signed in.
+                # The server may announce more capabilities after login.
                 _, can = self._box.client.capability()
                 self._box.client.capabilities = tuple(can[-1].decode().upper().split())
             except BaseException:
@@ -82,7 +82,7 @@ class ImapSession:
 
     @property
     def idles(self) -> bool:
-        """Whether the server announces new mail by itself."""
+        """Whether the server supports IDLE, that is, pushes news of new mail."""
         return "IDLE" in self._box.client.capabilities
 
     def make_folders(self, names: Sequence[str]) -> None:
@@ -93,12 +93,12 @@ class ImapSession:
 
     def uids(self) -> list[str]:
         """The mails in the inbox, oldest first."""
-        # A server may search stale state; NOOP makes it look.
+        # A server may answer from stale state; NOOP makes it refresh.
         self._box.client.noop()
         return self._box.uids("ALL", charset=None)
 
     def get(self, uid: str) -> Waiting | None:
-        """A mail, left unread; None if it has gone in the meantime."""
+        """Fetch a mail without marking it read; None if it is gone."""
         _, found = self._box.client.uid("FETCH", uid, "(RFC822.SIZE INTERNALDATE)")
         said = b" ".join(each for each in found if isinstance(each, bytes))
         size = re.search(rb"RFC822\.SIZE (\d+)", said)
@@ -112,12 +112,12 @@ class ImapSession:
     def file(self, uid: str, folder: str, *, read: bool) -> None:
         """Move a mail out of the inbox."""
         if read:
-            # Not through the library, which would also expunge whatever anybody marked for deletion.
+            # Not through the library, which would also expunge all mail that anyone marked for deletion.
             self._box.client.uid("STORE", uid, "+FLAGS", MailMessageFlags.SEEN)
         self._box.move(uid, self._prefix + folder)
 
     def count(self, folder: str) -> int:
-        """How many mails a folder holds; 0 if it does not exist."""
+        """The number of mails in a folder; 0 if it does not exist."""
         name = folder if folder == "INBOX" else self._prefix + folder
         if not self._box.folder.exists(name):
             return 0
@@ -136,7 +136,7 @@ class ImapSession:
         self._box.idle.start()  # type: ignore[no-untyped-call]
 
     def told(self, seconds: float) -> bool:
-        """Whether the server announced anything within `seconds`."""
+        """Wait up to `seconds`; whether the server announced anything."""
         return bool(self._box.idle.poll(seconds))
 
     def end_idle(self) -> None:
@@ -144,7 +144,7 @@ class ImapSession:
         self._box.idle.stop()  # type: ignore[no-untyped-call]
 
     def close(self) -> None:
-        """End the connection, at once."""
+        """Close the connection at once."""
         try:
             self._box.client.shutdown()
         except OSError:
@@ -162,7 +162,7 @@ def _opened(server: MailServer) -> BaseMailBox:
 
 
 def _moment(said: bytes) -> datetime:
-    """When a mail arrived, according to the server; now, if it does not say."""
+    """When a mail arrived, according to the server; now if it does not say."""
     found = imaplib.Internaldate2tuple(said)
     return datetime.now(UTC) if found is None else datetime(*found[:6]).astimezone(UTC)
 

@@ -1,4 +1,4 @@
-"""Letters and notices as bytes for the wire: headers that nothing can break out of, CRLF line ends."""
+"""Letters and notices as bytes to send: with CRLF line ends, and headers safe from injection."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def letter_bytes(
     if letter.html:
         mail.add_alternative(letter.html, subtype="html")
     if letter.calendar:
-        # Once as an alternative, which calendars act on, and once as a file, for those that do not.
+        # As an alternative, which calendars act on, and as a file for mail programs that do not.
         mail.add_alternative(letter.calendar, subtype="calendar", params={"method": "REQUEST"})
         mail.add_attachment(
             letter.calendar.encode(), maintype="application", subtype="ics", filename="invitation.ics"
@@ -51,7 +51,7 @@ def letter_bytes(
 
 
 def with_links(text: str, links: Sequence[tuple[str, str]]) -> str:
-    """`text` with links below it, each its words and its address."""
+    """`text` with links below it, each a label and an address."""
     if not links:
         return text
     return "\n\n".join([text, LINKS, *(f"{words}:\n{address}" for words, address in links)])
@@ -60,7 +60,7 @@ def with_links(text: str, links: Sequence[tuple[str, str]]) -> str:
 def notice_bytes(
     to: str, subject: str, text: str, html: str, record: LetterRecord, settings: MailSettings, now: datetime
 ) -> bytes:
-    """A notice: nobody reads answers to it, and no machine should answer."""
+    """A notice. Nobody reads answers to it, so its headers suppress automatic ones."""
     mail = _begun(to, subject, record, settings, now)
     mail["Auto-Submitted"] = "auto-generated"
     mail["X-Auto-Response-Suppress"] = "All"

@@ -1,4 +1,4 @@
-"""Listens to the mailbox that answers arrive in, and hands each to the agent it is for."""
+"""Listens to the mailbox where answers arrive, and hands each one to its agent."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from common.settings.mail import MailServer, MailSettings
 
 _log = logging.getLogger(__name__)
 
-# How often a server without IDLE is asked, and how often one with IDLE is asked all the same.
+# Polling intervals for a server without IDLE, and as a fallback for one with IDLE.
 POLL_SECONDS = 20.0
 IDLE_SECONDS = 60.0
-# How soon the end of the worker or of the workflow is noticed while no mail arrives.
+# While no mail arrives, a worker shutdown or the end of the listening time is noticed this soon.
 SLICE_SECONDS = 1.0
 
 
@@ -44,18 +44,18 @@ class ListenRequest(BaseModel, frozen=True):
 
 
 class Heard(BaseModel, frozen=True):
-    """How many mails were filed in which folder."""
+    """The number of mails filed, by folder."""
 
     counts: dict[str, int]
 
 
 class Mailbox:
-    """The activity that listens. If two briefly overlap, agents recognise a mail by its Message-ID.
+    """The activity that listens. Two may briefly overlap: agents deduplicate mail by Message-ID.
 
     Args:
         client: signals the agents.
         settings: where the mailbox is.
-        outbox: knows which letter a mail is about.
+        outbox: finds the letter that a mail is about.
     """
 
     def __init__(self, client: Client, settings: MailSettings, outbox: Outbox) -> None:
@@ -65,7 +65,7 @@ class Mailbox:
 
     @classmethod
     def build(cls, client: Client, settings: Settings) -> Mailbox:
-        """The mailbox of these settings."""
+        """The mailbox for these settings."""
         return cls(client, settings.mail, Outbox(open_store(settings), Signer.load(settings)))
 
     @activity.defn(name="listen_mail")
@@ -75,7 +75,7 @@ class Mailbox:
         Each mail is handed over first and filed afterwards, so a crash in between hands it over twice.
 
         Raises:
-            ApplicationError: for good: `MailNotSet`. For now: `MailAway`, `MailLoginRefused`.
+            ApplicationError: permanent: `MailNotSet`. Retryable: `MailAway`, `MailLoginRefused`.
         """
         server = self._settings.imap
         if server is None:
@@ -90,14 +90,14 @@ class Mailbox:
                 uids = [uid for uid in await asyncio.to_thread(session.uids) if uid not in filed]
                 if not uids:
                     await _news(session, end)
-                # One at a time, and then look again: mail that arrives meanwhile is not announced again.
+                # Handle one, then list again: mail that arrives meanwhile is not announced a second time.
                 for uid in uids[:1]:
                     counts[await self._deliver(session, uid)] += 1
                     filed.add(uid)
         return Heard(counts=dict(counts))
 
     async def _deliver(self, session: ImapSession, uid: str) -> str:
-        """Hand a mail to its agents and file it; return the folder it is in now."""
+        """Hand a mail to its agents and file it; return the folder it was filed in."""
         waiting = await asyncio.to_thread(session.get, uid)
         if waiting is None:
             return DONE
@@ -114,7 +114,7 @@ class Mailbox:
         return folder
 
     async def _hand_over(self, record: LetterRecord, mail: IncomingMail | None) -> bool:
-        """Whether the letter's agent has it now; a report that changes nothing goes to no agent."""
+        """Signal the letter's agent unless `mail` is None; return False if it has ended or has no room."""
         if mail is None:
             return True
         try:
@@ -160,7 +160,7 @@ async def _session(server: MailServer, prefix: str) -> AsyncIterator[ImapSession
         words = f"HIBERNAUT_IMAP: {type(error).__name__}: {error}"
         raise ApplicationError(words, type="MailAway") from error
     finally:
-        # Even while a thread still uses it: that thread gets an error, and nobody waits for it.
+        # Close it even while a thread still uses it: the thread gets an error, and nobody waits for it.
         session.close()
 
 

@@ -1,4 +1,4 @@
-"""Which letter a mail is about."""
+"""Finds the letter that a mail is about."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class UnmatchedError(Exception):
 def letters_of(mail: ReadMail, outbox: Outbox) -> list[LetterRecord]:
     """The letters that a mail is about, one for each agent and thread.
 
-    The address it was sent to is a secret shared only with the letter's recipient, so it suffices. The
-    Message-ID that it answers is in every copy, so it counts only from the letter's own recipient.
+    The address it was sent to suffices, because it is a secret shared only with the letter's recipient. The
+    Message-ID it answers is in every copy of the letter, so it counts only from the letter's own recipient.
 
     Raises:
         UnmatchedError: there are none.

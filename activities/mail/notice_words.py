@@ -1,4 +1,4 @@
-"""A notice as mail, in text and HTML: the question, the plan, its evidence, the link."""
+"""A notice as mail, in text and HTML: the question, the plan, its evidence and the link."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NO_ANSWERS = "Nobody reads answers to this mail."
 
 
 class NoticeWords(BaseModel, frozen=True):
-    """A notice in words."""
+    """The subject and body of a notice."""
 
     subject: str
     text: str
@@ -39,10 +39,10 @@ def notice_words(delivery: Delivery, public_url: str, signer: Signer, now: datet
     """The mail of a notice for one recipient.
 
     Args:
-        delivery: the notice, and whom it is for.
+        delivery: the notice and its recipient.
         public_url: where the gateway is; links begin with it.
         signer: signs the link.
-        now: when the link's lifetime begins.
+        now: the start of the link's lifetime.
 
     Raises:
         SettingsError: there is no key to sign the link with.
@@ -101,7 +101,7 @@ def _link(delivery: Delivery, public_url: str, signer: Signer, now: datetime) ->
 
 @dataclass(frozen=True)
 class _Item:
-    """An item of a plan as a mail has it; `href` is where it can be opened, if it can."""
+    """An item of a plan in a mail; `href` is where it can be opened, if anywhere."""
 
     label: str
     shape: str
@@ -111,7 +111,7 @@ class _Item:
 
     @classmethod
     def of(cls, item: Item, link: str) -> Self:
-        """The item, cut to what a mail can hold; `link` is the page that its files are below."""
+        """The item, cut to the limits of a mail; its files are addressed below the page `link`."""
 
         def named(file: File) -> str:
             return f"{file_named(file)}: {link}/{file.where}" if link else file_named(file)

@@ -1,9 +1,9 @@
-"""What is known of each letter, kept where every worker sees it, so that none is sent twice.
+"""The state of each letter, shared by all workers, so that no letter is sent twice.
 
-Each fact is an object that never changes: `outbox/<id>/letter`, written before anything is sent; then, for
-each attempt, `<number>`, claimed by a single process before the first byte of the letter leaves; and its
-outcome, `<number>.sent`, `.refused`, `.unknown`, or `.failed`, after which the next number may be claimed.
-Of letters of which only one may go out, `turns/<id>` names the one that is to.
+Each fact is an immutable object: `outbox/<id>/letter`, written before anything is sent; then, for each
+attempt, `<number>`, claimed by a single process before the first byte of the letter leaves; and its outcome,
+`<number>.sent`, `.refused`, `.unknown`, or `.failed`, after which the next number may be claimed. If only one
+of several letters may be sent, `turns/<id>` names that one.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ PURPOSE = "mail"
 FAILED = "failed"
 ID_LENGTH, MAC_LENGTH = 16, 12
 TOKEN = re.compile(rf"[a-z2-7]{{{ID_LENGTH + MAC_LENGTH}}}")
-# An attempt that has begun hears the server's answer within this time, or never.
+# If an attempt gets the server's answer at all, it does within this time.
 SETTLES = timedelta(minutes=7)
 
 
 class LetterRecord(BaseModel, frozen=True):
     """A letter, without its text. `to` and `content` are digests; without an `agent` it is a notice.
 
-    `mac` signs the rest, and its beginning is part of the letter's addresses.
+    `mac` signs the other fields, and its beginning is part of the letter's addresses.
     """
 
     id: str
@@ -51,7 +51,7 @@ class LetterRecord(BaseModel, frozen=True):
 
     @property
     def token(self) -> str:
-        """What identifies the letter in its addresses: 28 letters and digits that only we can make."""
+        """What identifies the letter in its addresses: 28 letters and digits that nobody else can forge."""
         mac = base64.b32encode(bytes.fromhex(self.mac)).decode().lower()
         return self.id + mac[:MAC_LENGTH]
 
@@ -61,7 +61,7 @@ class LetterRecord(BaseModel, frozen=True):
         return f"<{self.token}@{self.domain}>"
 
     def reply_address(self, mailbox: str) -> str:
-        """Where answers to the letter go: an address of `mailbox` that identifies it."""
+        """Where answers to the letter go: an address of `mailbox` that identifies the letter."""
         local, _, domain = mailbox.rpartition("@")
         return f"{local}+{self.token}@{domain}"
 
@@ -72,7 +72,7 @@ class LetterRecord(BaseModel, frozen=True):
 
 @dataclass(frozen=True)
 class LetterState:
-    """How a letter stands: its outcome, or else the number of the next attempt."""
+    """The state of a letter: its outcome, or else the number of the next attempt."""
 
     sent: Sent | None
     number: int
@@ -94,10 +94,10 @@ class Outbox:
         self._settles = settles
 
     def enter(self, key: str, *, agent: str, thread: str, to: str, content: str, domain: str) -> LetterRecord:
-        """Record that a letter is to be sent; return its record, which may be an earlier attempt's.
+        """Record that a letter is to be sent; return its record, which may be from an earlier attempt.
 
         Raises:
-            ApplicationError: type `LetterConflict`: another letter has the same key.
+            ApplicationError: type `LetterConflict`: a different letter has the same key.
             SettingsError: there is no key to sign with.
         """
         record = LetterRecord(
@@ -121,10 +121,10 @@ class Outbox:
         return stands
 
     def state(self, id: str, message_id: str) -> LetterState:
-        """How a letter stands.
+        """The state of a letter.
 
         Raises:
-            ApplicationError: type `MailBusy`: an attempt may be under way; after the wait it has ended.
+            ApplicationError: type `MailBusy`: an attempt may be in progress; the wait outlasts it.
         """
         prefix = f"{FOLDER}{id}/"
         found = {each.key.removeprefix(prefix): each for each in self._store.list(prefix)}
@@ -138,19 +138,19 @@ class Outbox:
             return LetterState(None, number + 1)
         left = found[_name(number)].written_at + self._settles - self._clock()
         if left > timedelta():
-            # By a clock that is wrong it would be days.
+            # A wrong clock could make it days.
             left = min(left, self._settles)
             raise retry_after("MailBusy", "an attempt to send this letter may be under way", left)
         reason = "the worker that sent it died before it heard the server's answer"
         return LetterState(Sent(status=SentStatus.UNKNOWN, message_id=message_id, reason=reason), 0)
 
     def gone_before(self, turn: str, record: LetterRecord) -> Sent | None:
-        """The outcome of another letter of the same turn, unless it certainly was not sent.
+        """The outcome of another letter with the same turn, unless that one was certainly not sent.
 
-        None where there is none: this one is then the letter of the turn.
+        None if there is no such letter: this one then takes the turn.
 
         Raises:
-            ApplicationError: type `MailBusy`: an attempt to send the other may be under way.
+            ApplicationError: type `MailBusy`: an attempt to send the other letter may be in progress.
         """
         place, own = f"{TURNS}{letter_id(turn)}", record.id.encode()
         if self._store.put(place, own, if_absent=True):
@@ -164,11 +164,11 @@ class Outbox:
         return None
 
     def claim(self, id: str, number: int) -> bool:
-        """Whether the attempt is the caller's: of all processes that try, a single one gets it."""
+        """Claim an attempt; True for exactly one of the processes that try."""
         return self._store.put(f"{FOLDER}{id}/{_name(number)}", b"", if_absent=True)
 
     def settle(self, id: str, number: int, status: SentStatus | str, reason: str = "") -> None:
-        """Record the outcome of a claimed attempt: a status, or `FAILED` for certainly not sent."""
+        """Record the outcome of a claimed attempt: a status, or `FAILED` if it was certainly not sent."""
         self._store.put(f"{FOLDER}{id}/{_name(number)}.{status}", reason.encode(), if_absent=True)
 
     def find(self, token: str) -> LetterRecord | None:
@@ -183,7 +183,7 @@ class Outbox:
         return record if signed else None
 
     def counts(self) -> dict[str, int]:
-        """How many letters there are by outcome; `open` for those without one yet."""
+        """The number of letters by outcome; `open` for those without one yet."""
         states: dict[str, str] = {}
         for each in self._store.list(FOLDER):
             id, _, name = each.key.removeprefix(FOLDER).partition("/")
@@ -199,7 +199,7 @@ class Outbox:
 
 
 def objects_of(store: ObjectStore, agents: Collection[str]) -> list[StoredObject]:
-    """Everything the outbox holds about these agents' letters. It reads every letter there is."""
+    """Everything the outbox holds about these agents' letters. Reads every letter in the store."""
     listed = list(store.list(FOLDER)) if agents else []
     listed_turns = list(store.list(TURNS)) if agents else []
     theirs = set()
@@ -212,12 +212,12 @@ def objects_of(store: ObjectStore, agents: Collection[str]) -> list[StoredObject
 
 
 def letter_id(key: str) -> str:
-    """The id of the letter under an idempotency key; it reveals nothing about the agent."""
+    """The id of the letter with an idempotency key; it reveals nothing about the agent."""
     return base64.b32encode(hashlib.sha256(key.encode()).digest()[:10]).decode().lower()
 
 
 def address_digest(address: str) -> str:
-    """What is kept of an address: enough to recognise it. Case is ignored, as mail systems do."""
+    """The digest kept instead of an address, to recognise it by. Ignores case, as mail systems do."""
     return digest_bytes(address.strip().lower().encode("utf-8", "replace"))
 
 

@@ -1,4 +1,4 @@
-"""What the author of an answer wrote: without quotes, their introductions, and signatures."""
+"""Extracts what the author of an answer wrote, without quotes, quote headers and signatures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lxml.etree import _Element
 
 MAX_CHARACTERS = 16_000
-# Only so much is examined: on hostile input the library's patterns take more than linear time.
+# Only this many characters are examined: on hostile input the library's patterns are worse than linear.
 _LOOKED_AT = 60_000
 _SECONDS = 3.0
 _LANGUAGES = ("en", "de", "cs", "da", "es", "fr", "it", "nl", "pl", "sv")
@@ -29,13 +29,13 @@ _SENT_FROM = re.compile(
     r"\b[^\n]{0,80}$",
     re.IGNORECASE,
 )
-# How mail programs mark what is not the author's.
+# How mail programs mark quoted text.
 _QUOTES = (
     "//blockquote[@type='cite' or contains(@class, 'quote') or contains(@class, 'cite')]",
     "//div[contains(@class, 'gmail_quote') or contains(@class, 'yahoo_quoted')]",
     "//div[contains(@class, 'moz-cite-prefix') or contains(@class, 'protonmail_quote')]",
 )
-# What follows these is not the author's either.
+# Everything after these elements is quoted as well.
 _BEGINNINGS = (
     "//*[@id='divRplyFwdMsg' or @id='appendonsend' or @id='stopSpelling'"
     " or @id='mail-editor-reference-message-container']"
@@ -55,7 +55,7 @@ def own_words(text: str) -> str:
 
 
 def html_words(html: str) -> str:
-    """The text of an HTML mail without what is marked as quoted, or all of it if nothing would be left."""
+    """The text of an HTML mail without marked quotes, or all of it if nothing would be left."""
     tree = tree_of(html)
     if tree is None:
         return ""
@@ -94,7 +94,7 @@ def _without_quotes(text: str) -> str:
         lines = part.full_body.split("\n")
         marked = any(line.startswith(">") for line in lines)
         if number and not marked:
-            # A quote without marks; everything after it is quoted too.
+            # An unmarked quote; everything after it is quoted as well.
             break
         own += [line for line in lines if not line.startswith(">")]
     return "\n".join(own)

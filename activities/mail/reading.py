@@ -1,7 +1,7 @@
-"""Parses a mail: what it is, who wrote it, what they wrote, which letter it is about.
+"""Parses a mail: what kind it is, who wrote it, what they wrote, and which letter it is about.
 
-Nothing in it is trusted, and a process of its own (`reading_program.py`) parses it, because patterns and
-parsers can take hours over hostile input.
+The input is untrusted. A separate process (`reading_program.py`) parses it, because patterns and parsers can
+take hours on hostile input.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ _TEXT_BYTES = 400_000
 _IN_ADDRESS = re.compile(r"\+([a-z2-7]{28})@", re.IGNORECASE)
 _IN_MESSAGE_ID = re.compile(r"<([a-z2-7]{28})@", re.IGNORECASE)
 _ANYWHERE = re.compile(r"[<+]([a-z2-7]{28})@", re.IGNORECASE)
-# Headers that say where it was delivered, the most reliable first.
+# Headers that say where a mail was delivered, most reliable first.
 _RECIPIENTS = ("Delivered-To", "X-Original-To", "Envelope-To", "X-Envelope-To", "X-Delivered-To", "To", "Cc")
-# A Date that differs more than this from the time of arrival is ignored.
+# A Date header further than this from the time of arrival is ignored.
 _BELIEVED = timedelta(days=7)
 
 
 class ReadMail(BaseModel, frozen=True):
-    """What a mail says. `kind` is None for a report that changes nothing, such as one of a delay.
+    """What a mail says. `kind` is None for a report that decides nothing, such as a delay.
 
-    `addressed` are the tokens of the addresses it was sent to, in a bounce also of those it names;
-    `references` are those of the Message-IDs it answers, which anyone who has seen them can name.
+    `addressed` are the tokens in the addresses it was sent to, and for a bounce also in those it mentions.
+    `references` are the tokens in the Message-IDs it answers, which anyone who has seen them can cite.
     """
 
     message_id: str
@@ -70,14 +70,14 @@ class UnreadableMailError(ValueError):
 
 
 def read_apart(raw: bytes, received_at: datetime) -> ReadMail:
-    """`read`, in a process of its own. Blocks.
+    """`read` in a separate process. Blocks.
 
     Raises:
         UnreadableMailError: it exceeded its limits, or cannot be parsed.
     """
     command = [sys.executable, "-I", str(_PROGRAM), str(_MEMORY), str(_SECONDS), received_at.isoformat()]
     try:
-        # No environment: no token or setting of the worker reaches the process that parses the mail.
+        # Empty environment: the process that parses untrusted mail gets none of the worker's secrets.
         with started(
             command,
             stdin=subprocess.PIPE,
@@ -121,7 +121,7 @@ def read(raw: bytes, received_at: datetime) -> ReadMail:
         text = whole.strip()[:4000]
     elif is_automatic(mail, subject):
         kind = MailKind.OUT_OF_OFFICE
-        # Not from what it quotes, since our letter may name a day; from its subject only as a last resort.
+        # Do not look at quotes, since our own letter may name a day. The subject is only a last resort.
         written_at = _written_at(mail, received_at)
         until = back_at(text, written_at) or back_at(subject, written_at)
     return ReadMail(
@@ -147,7 +147,7 @@ def _tokens(mail: Message, name: str, pattern: re.Pattern[str]) -> Iterator[str]
 
 
 def _texts(mail: Message) -> tuple[str, str]:
-    """All that the mail says, and what of it its author wrote."""
+    """The whole text of the mail, and the part that its author wrote."""
     leaves = {id(part) for part in _leaves(mail)}
     whole = "\n".join(text for text in _said(mail, leaves) if text.strip())
     whole = whole.encode("utf-8", "replace").decode()  # lone surrogates cannot be stored or sent
@@ -155,7 +155,7 @@ def _texts(mail: Message) -> tuple[str, str]:
 
 
 def _said(part: Message, leaves: Collection[int], depth: int = 0) -> list[str]:
-    """The texts of a part in their order; of alternatives the plain one, where it says anything."""
+    """The texts of a part, in order; of alternatives, the plain one unless it is empty."""
     if part.get_content_maintype() == "multipart" and part.is_multipart() and depth < MAX_DEPTH:
         parts = [each for each in part.get_payload() if isinstance(each, Message)]
         texts = [_said(each, leaves, depth + 1) for each in parts]
@@ -182,12 +182,12 @@ def _charset(part: Message) -> str | None:
         said = part.get_content_charset()
     except (LookupError, UnicodeError, ValueError):
         return None
-    # The default of programs that do not know their encoding.
+    # Programs that do not know their encoding say ASCII by default.
     return None if said in ("us-ascii", "ascii") else said
 
 
 def _leaves(mail: Message) -> Iterator[Message]:
-    """The first 200 leaf parts, without those of attached mails."""
+    """The leaf parts among the first 200 parts, without those of attached mails."""
     waiting, seen = [mail], 0
     while waiting and seen < MAX_PARTS:
         part, seen = waiting.pop(0), seen + 1
@@ -235,7 +235,7 @@ def _line(text: str, limit: int) -> str:
 
 def _message_id(mail: Message, raw: bytes) -> str:
     found = re.search(r"<[!-;=?-~]{1,250}>", str(mail.get("Message-ID", ""))[:1000])
-    # Two mails without one are the same only if every byte is.
+    # Without a Message-ID, two mails are the same only if every byte is.
     return found[0] if found else f"<{hashlib.sha256(raw).hexdigest()[:32]}@no-message-id.invalid>"
 
 

@@ -1,9 +1,9 @@
-"""A separate program: takes a mail on standard input and prints what it says as JSON.
+"""A separate program: reads a mail from standard input and prints its content as JSON.
 
-``activities/mail/reading.py`` starts it; nothing imports it. Memory and CPU time are limited before the
-first byte is read.
+``activities/mail/reading.py`` runs it; nothing imports it. It limits its own memory and CPU time before it
+reads the first byte.
 
-Arguments: bytes of memory, seconds, when the mail arrived.
+Arguments: memory limit in bytes, CPU limit in seconds, when the mail arrived.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # It runs isolated; it may import only this project's modules besides.
+    # Python runs isolated (-I), so add this project's modules to the path.
     sys.path.insert(0, str(Path(__file__).parents[2]))
     from activities.mail.reading import read
 
@@ -28,5 +28,5 @@ if __name__ == "__main__":
     try:
         sys.stdout.write(read(raw, datetime.fromisoformat(sys.argv[3])).model_dump_json())
     except Exception as error:
-        # Malformed mail may make a parser raise anything; it all means the same.
+        # Malformed mail may make a parser raise any exception; all of them mean the same.
         json.dump({"error": type(error).__name__}, sys.stdout)

@@ -1,4 +1,4 @@
-"""Sends mail: notices to the people agents work for, and letters that people approved. Each once."""
+"""Sends mail, none of it twice: notices to the people agents work for, and letters that people approved."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ANOTHER = "in its place another went out before, which the agent does not know o
 class SendLetter(BaseModel, frozen=True):
     """Send `letter`, one of those in the approved `plan`; `authorization` is its approval."""
 
-    # Serialized as the agent's own subclass: all its fields were approved.
+    # Serialized as the agent's own subclass, because the approval covers all of its fields.
     plan: SerializeAsAny[LetterPlan]
     letter: Letter
     authorization: Authorization | None = None
@@ -49,11 +49,11 @@ class Mail:
         settings: the sender and the mailbox.
         public_url: where people reach the gateway.
         server: sends the mail; None if none is set up.
-        outbox: keeps what is known of each letter.
+        outbox: stores the state of each letter.
         authority: checks approvals.
         signer: signs links.
-        require_open: raises where the question of a notice has ended.
-        answers_at: where recipients of letters reach the gateway; letters have no links if empty.
+        require_open: raises if the question of a notice has ended.
+        answers_at: where recipients of letters reach the gateway; if empty, letters have no links.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Mail:
 
     @classmethod
     def build(cls, settings: Settings, authority: Authority) -> Mail:
-        """The mail activities of these settings."""
+        """The mail activities for these settings."""
         mail, signer = settings.mail, Signer.load(settings)
         outbox = Outbox(open_store(settings), signer)
         return cls(
@@ -96,7 +96,7 @@ class Mail:
         """Mail a notice to `delivery.address`, with an approval link for `delivery.person` if it asks.
 
         Raises:
-            ApplicationError: for good: `MailNotSet`, `NoLongerAsked`. For now: `MailBusy`,
+            ApplicationError: permanent: `MailNotSet`, `NoLongerAsked`. Retryable: `MailBusy`,
                 `MailLoginRefused`, `MailAway`, `AgentSilent`.
         """
         notice, now = delivery.notice, datetime.now(UTC)
@@ -120,7 +120,7 @@ class Mail:
         """`send` the approved letter.
 
         Raises:
-            ApplicationError: as `send` does; for good: `NotAuthorized`, `PolicyRefused`.
+            ApplicationError: as `send`; permanent: `NotAuthorized`, `PolicyRefused`.
         """
         letter, plan = request.letter, request.plan
         given, info = request.authorization, activity.info()
@@ -136,14 +136,14 @@ class Mail:
         return await self.find(request.letter)
 
     async def send(self, letter: Letter, turn: str = "") -> Sent:
-        """Send a letter once under its own key and return the outcome. To be called in an activity.
+        """Send a letter once under its idempotency key and return the outcome. For use in an activity.
 
-        A refusal by the mail server is a result, `refused`, and so is an outcome that nobody can know,
-        `unknown`; in neither case is the letter sent again. Of all letters of one `turn` a single one goes
-        out; where it was another, this one's outcome is `unknown`.
+        A refusal by the mail server is a result, `refused`, and so is an outcome that cannot be known,
+        `unknown`; in neither case is the letter sent again. Only one of the letters with the same `turn` is
+        sent; if that was another letter, this one's outcome is `unknown`.
 
         Raises:
-            ApplicationError: for good: `MailNotSet`, `LetterConflict`. For now, and certainly not sent:
+            ApplicationError: permanent: `MailNotSet`, `LetterConflict`. Retryable, and certainly not sent:
                 `MailBusy` (with the wait that the server asks for), `MailLoginRefused`, `MailAway`.
         """
         record = await self._entered(letter.key, letter.to, _content(letter), letter)
@@ -153,7 +153,7 @@ class Mail:
             other = await asyncio.to_thread(self._outbox.gone_before, turn, record)
             if other:
                 return Sent(status=SentStatus.UNKNOWN, message_id=other.message_id, reason=ANOTHER)
-        # Bounces go to the envelope sender, which therefore identifies the letter.
+        # Bounces go to the envelope sender, so it must identify the letter.
         mailbox = self._settings.reply_to
         sender = record.reply_address(mailbox) if mailbox else self._settings.sender
         links = self._links(letter, record)
@@ -165,10 +165,10 @@ class Mail:
         )
 
     async def find(self, letter: Letter) -> Sent | None:
-        """The outcome of an attempt to send a letter whose result was lost; None if it was not sent.
+        """The outcome of a letter whose result was lost; None if it was not sent.
 
-        After None, whatever is left of that attempt can no longer send. While an attempt may still hear the
-        server's answer, this raises a retryable error.
+        After None, a leftover of that attempt can no longer send the letter. While an attempt may still get
+        the server's answer, this raises a retryable error.
         """
         record = await self._entered(letter.key, letter.to, _content(letter), letter)
         if record is None:
@@ -250,7 +250,7 @@ class Mail:
         try:
             await asyncio.to_thread(self._outbox.settle, record.id, number, status, reason)
         except StoreUnavailableError as error:
-            # The outcome goes to Temporal all the same; it is lost only if this process dies first.
+            # The outcome still goes to Temporal; it is lost only if this process dies first.
             _log.warning("%s: its outcome could not be recorded: %s", record.message_id, error)
 
 
@@ -264,7 +264,7 @@ def _domain(address: str) -> str:
 
 
 def _content(letter: Letter) -> str:
-    # Without defaults, so that a field added by a later version does not change today's digests.
+    # Exclude defaults, so that a new field in a later version does not change existing digests.
     return digest(letter.model_dump(mode="json", exclude_defaults=True))
 
 

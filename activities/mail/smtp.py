@@ -1,4 +1,4 @@
-"""Sends one mail to one recipient over SMTP, and knows at each point whether it was sent."""
+"""Sends one mail to one recipient over SMTP, and tracks at each point whether it was sent."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from common.errors import retry_after
 from common.settings.mail import MailServer
 
 SECONDS = 60.0
-# A server checks for spam and viruses before it answers; without waiting, the outcome is never known.
+# Servers check for spam and viruses before they answer; giving up earlier leaves the outcome unknown.
 DATA_SECONDS = 300.0
-# How long an exchange may go on after its worker or agent was told to end.
+# How long an exchange may continue after its activity was cancelled.
 GRACE_SECONDS = 15.0
 AT_ONCE = 4
 GREYLISTED = timedelta(minutes=5)
 SHORTEST, LONGEST = timedelta(seconds=10), timedelta(hours=4)
 LOGIN_REFUSED = timedelta(minutes=5)
-# Not about the mail: sign in, encrypt, or sign in some other way.
+# Replies that concern authentication, not the mail: sign in, encrypt, or use another method.
 _SIGN_IN = (530, 534, 535, 538)
 
 
@@ -34,7 +34,7 @@ class UnsentError(Exception):
 
 @dataclass(frozen=True)
 class SmtpReply:
-    """What the server said about the mail. `accepted` is None if nobody knows whether it has it."""
+    """What the server said about the mail. `accepted` is None if it is unknown."""
 
     accepted: bool | None
     words: str
@@ -44,8 +44,9 @@ class SmtpServer:
     """The server that sends mail, with one connection per mail and at most `AT_ONCE` at a time.
 
     Args:
-        server: where it is.
+        server: where it is, and how to sign in.
         hello: the host name to send with HELO.
+        data_seconds: timeout for the answer to the mail itself.
     """
 
     def __init__(self, server: MailServer, hello: str, data_seconds: float = DATA_SECONDS) -> None:
@@ -63,11 +64,12 @@ class SmtpServer:
             sender: of the envelope.
             recipient: of the envelope.
             mail: with CRLF line ends.
-            claim: called once before anything becomes final, that is DATA or a refusal. If it raises, the
-                exchange ends and nothing was sent.
+            claim: called once before anything becomes final, that is, before DATA or before returning a
+                refusal. If it raises, the exchange ends and nothing was sent.
 
         Raises:
-            ApplicationError: not sent; `MailBusy`, `MailLoginRefused` or `MailAway`.
+            ApplicationError: not sent: `MailBusy`, `MailLoginRefused` or `MailAway`.
+            UnsentError: not sent: the server refused the mail itself for now, after the claim.
         """
         async with self._slots:
             client = aiosmtplib.SMTP(timeout=SECONDS)
@@ -85,7 +87,7 @@ class SmtpServer:
                 client.close()
 
     async def look(self) -> None:
-        """Connect and sign in, and send nothing.
+        """Connect and sign in without sending anything.
 
         Raises:
             ApplicationError: `MailBusy`, `MailLoginRefused` or `MailAway`.
@@ -113,7 +115,7 @@ class SmtpServer:
                 port=server.port,
                 local_hostname=self._hello,
                 use_tls=server.tls,
-                # None: if the server offers it. On the loopback interface nobody listens in between.
+                # None means: if offered. Settings allow that only on loopback, where nobody can eavesdrop.
                 start_tls=False if server.tls else server.start_tls or None,
                 tls_context=ssl.create_default_context(),
                 username=server.user or None,
@@ -138,7 +140,7 @@ class SmtpServer:
     async def _content(
         self, client: aiosmtplib.SMTP, mail: bytes, claim: Callable[[], Awaitable[None]]
     ) -> SmtpReply:
-        """Send the mail itself. From here on only the server's answer tells whether it was sent."""
+        """Send the mail itself. From here on, only the server's answer tells whether it was sent."""
         await claim()
         try:
             answer = await client.data(mail, timeout=self._data_seconds)
@@ -154,7 +156,7 @@ class SmtpServer:
 
 
 async def _to_its_end(exchange: Awaitable[SmtpReply]) -> SmtpReply:
-    """The exchange's answer; if this task is cancelled, wait for it a little longer."""
+    """The exchange's answer; if this task is cancelled, wait a little longer for it."""
     task = asyncio.ensure_future(exchange)
     try:
         return await asyncio.shield(task)
@@ -167,7 +169,7 @@ async def _to_its_end(exchange: Awaitable[SmtpReply]) -> SmtpReply:
 
 
 def _asked_wait(code: int, message: str) -> timedelta:
-    """How long a server asks to wait, as far as its message says."""
+    """How long the server's message asks to wait, or a default."""
     found = re.search(r"(\d{1,5}) ?(s|sec|seconds?|m|min|minutes?|hours?)\b", message, re.IGNORECASE)
     if not found:
         return timedelta(minutes=1) if code == 421 else GREYLISTED

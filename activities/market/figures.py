@@ -1,4 +1,4 @@
-"""The numbers of a watch, from its points alone; `docs/market.md` defines each."""
+"""Computes the numbers of a watch from its points; `docs/market.md` defines each."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from activities.market.judge import annual
 from activities.market.series import scaled
 from common.agents.market import MarketFigures, Point, Seen
 
-# Fewer changes than this tell nothing of the worst twentieth of them.
+# With fewer changes, the worst twentieth of them means nothing.
 MIN_FOR_RISK, RISK = 20, 0.05
-# Changes that the volatility of the plot looks back over.
+# The window of the plotted volatility, in changes.
 WINDOW = 20
 
 
@@ -68,12 +68,12 @@ def figures(points: Sequence[Point], zone: str, open_a_year: int) -> MarketFigur
 
 
 def prices_of(points: Sequence[Point]) -> list[tuple[Point, float]]:
-    """The points that have a price, with it on the scale of the newest, oldest first."""
+    """The points with a price, oldest first, each with its price on the scale of the newest."""
     return list(scaled(reversed(points)))[::-1]
 
 
 def drawdowns(prices: Sequence[tuple[Point, float]]) -> tuple[list[float], list[datetime]]:
-    """At each price how far it is under the highest by then, as a share, and when that was."""
+    """For each price, its drawdown from the highest so far, as a share; and the time of that high."""
     falls, tops, top, top_at = [], [], 0.0, prices[0][0].at
     for point, value in prices:
         if value > top:
@@ -84,7 +84,7 @@ def drawdowns(prices: Sequence[tuple[Point, float]]) -> tuple[list[float], list[
 
 
 def rolling(prices: Sequence[tuple[Point, float]], open_a_year: int) -> list[float | None]:
-    """At each price the volatility a year of the last `WINDOW` changes; None before there are as many."""
+    """For each price, the annual volatility of the last `WINDOW` changes; None until there are enough."""
     logs = [math.log(value) for _, value in prices]
     changes = [new - old for old, new in itertools.pairwise(logs)]
     found: list[float | None] = []
@@ -98,7 +98,7 @@ def rolling(prices: Sequence[tuple[Point, float]], open_a_year: int) -> list[flo
 def plot_data(
     points: Sequence[Point], zone: str, open_a_year: int, every: int, marks: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
-    """What the plots show, as JSON values, over hours of open market."""
+    """The data of the plots as JSON values, over hours of open market."""
     prices, here = prices_of(points), ZoneInfo(zone)
     falls, _ = drawdowns(prices) if prices else ([], [])
     return {
@@ -115,7 +115,7 @@ def plot_data(
 
 
 def _sessions(prices: Sequence[tuple[Point, float]], zone: ZoneInfo) -> list[tuple[str, float]]:
-    """Each session's date and change since the close before; of the first since its first price."""
+    """Each session's date and change since the previous close; for the first, since its first price."""
     found: list[tuple[str, float]] = []
     before, start = prices[0][1], 0
     for place in range(1, len(prices) + 1):
@@ -127,7 +127,7 @@ def _sessions(prices: Sequence[tuple[Point, float]], zone: ZoneInfo) -> list[tup
 
 
 def _quantile(values: Sequence[float], share: float) -> float:
-    """The value that so large a share of all lie under, between two of them where it falls between."""
+    """The quantile at `share`, linearly interpolated."""
     ordered = sorted(values)
     place = share * (len(ordered) - 1)
     low = math.floor(place)
@@ -136,7 +136,7 @@ def _quantile(values: Sequence[float], share: float) -> float:
 
 
 def _exact(priced: tuple[Point, float]) -> Decimal:
-    """The price as the source told it; where it was put on another scale, to six digits."""
+    """The price as the source gave it, or rounded to six digits if it was rescaled."""
     point, value = priced
     if point.price is not None and float(point.price) == value:
         return point.price

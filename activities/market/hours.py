@@ -1,7 +1,7 @@
 """When a market is open: sessions, half days, lunch breaks and clock changes, by `exchange-calendars`.
 
-The library learns of closures and moved holidays with its releases, so no agent remembers what it says: it is
-asked again with every look. Importing it takes seconds, and only activities do.
+New releases of the library add closures and moved holidays, so agents do not store its answers but ask it
+again at every look. Importing it takes seconds, so only activities do.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _building = Lock()
 
 @dataclass(frozen=True)
 class Period:
-    """A time of open market within the session of a date: all of it, or the part before or after lunch."""
+    """A period of open market: a whole session, or its part before or after lunch; `session` is the date."""
 
     opens: datetime
     closes: datetime
@@ -30,7 +30,7 @@ class Period:
     is_last: bool = True
 
     def seconds_until(self, at: datetime) -> int:
-        """Seconds of it that have passed by then."""
+        """Seconds of this period that have passed at `at`."""
         return max(0, round((min(at, self.closes) - self.opens).total_seconds()))
 
 
@@ -40,8 +40,8 @@ class Hours:
 
     Attributes:
         zone: the market's time zone.
-        known_until: what comes after is not known to the library.
-        periods: what is.
+        known_until: the library knows nothing after this.
+        periods: the periods up to then.
     """
 
     name: str
@@ -50,23 +50,23 @@ class Hours:
     periods: tuple[Period, ...]
 
     def at(self, moment: datetime) -> Period | None:
-        """The period that is under way, from its first moment up to, but not at, its close."""
+        """The period that contains `moment`; its close is not part of it."""
         place = bisect_right(self._opens, moment) - 1
         found = self.periods[place] if place >= 0 else None
         return found if found and moment < found.closes else None
 
     def before(self, moment: datetime) -> Period | None:
-        """The newest period that has closed by then."""
+        """The last period that has closed by `moment`."""
         place = bisect_right(self._closes, moment) - 1
         return self.periods[place] if place >= 0 else None
 
     def after(self, moment: datetime) -> Period | None:
-        """The first period that opens later."""
+        """The first period that opens after `moment`."""
         place = bisect_right(self._opens, moment)
         return self.periods[place] if place < len(self.periods) else None
 
     def open_between(self, start: datetime, end: datetime) -> int:
-        """Seconds of open market."""
+        """Seconds of open market between two times."""
         first = max(0, bisect_right(self._opens, start) - 1)
         last = bisect_right(self._opens, end)
         return sum(
@@ -74,10 +74,10 @@ class Hours:
         )
 
     def ends_at(self, start: datetime, until: datetime) -> datetime | None:
-        """When a watch from `start` for as long as `until` ends; None where that is not known yet.
+        """When a watch ends that began at `start` and is to last until `until`; None if not known yet.
 
-        With the last close by then; where none is, at `until`; or, where the market does not even open by
-        then, with its first close.
+        It ends at the last market close up to `until`; without one, at `until`; or, if the market is never
+        open in that time, at the first close afterwards.
         """
         closes = [each.closes for each in self.periods if each.is_last and each.closes > start]
         if until > self.known_until:
@@ -91,7 +91,7 @@ class Hours:
 
     @cached_property
     def open_a_year(self) -> int:
-        """Seconds of open market in the newest year that is known."""
+        """Seconds of open market in the last year of the known periods."""
         end = self.periods[-1].closes if self.periods else self.known_until
         return self.open_between(end - YEAR, end)
 
@@ -105,12 +105,12 @@ class Hours:
 
 
 def hours(name: str, start: datetime, end: datetime) -> Hours:
-    """The periods of the market of that name, from a year before `start` to some days after `end`.
+    """The periods of the market `name`, from a year before `start` to some weeks after `end`.
 
     Raises:
         ApplicationError: type `UnknownCalendar`, permanent.
     """
-    # By months, so that the looks of a month find them made.
+    # Round to months, so that all looks of a month share a cache entry.
     first = (start - YEAR - _SOME_DAYS).date().replace(day=1)
     last = (end + 3 * _SOME_DAYS).date().replace(day=28)
     with _building:
@@ -133,7 +133,7 @@ def _hours(name: str, first: date, last: date) -> Hours:
 
 @lru_cache(maxsize=32)
 def _known(name: str) -> Any:
-    """The library's calendar of a market, for the years it thinks of by itself."""
+    """The library's calendar of a market, for its default range of years."""
     import exchange_calendars
     from exchange_calendars.errors import InvalidCalendarName
 

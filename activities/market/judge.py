@@ -1,4 +1,4 @@
-"""Judges a look at the market by the rules: each speaks once per crossing, and again once that is over."""
+"""Judges a look at the market: each rule reports once per crossing, and rearms when the crossing is over."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from common.agents.market import Crossing, Point, Seen, Series
 from common.agents.market_rules import Rule, Then, When, percent
 from common.grammar import short
 
-# A rule speaks again once the level was left by so much, or what it measures fell to that share of its own.
+# Hysteresis. A rule rearms once the price is this far back from the level, or its value below this share.
 LEVEL_BAND, SHARE_BAND = Decimal("0.0025"), 0.8
 
 History = Callable[[], Iterator[tuple[Point, float]]]
 
 
 class Verdict(NamedTuple):
-    """Whether a rule's condition holds, whether it is clearly over, and what there is to say."""
+    """Whether a rule's condition holds, whether it is clearly over, and the words for a report."""
 
     holds: bool
     over: bool
@@ -31,13 +31,13 @@ class Verdict(NamedTuple):
 def judge(
     series: Series, point: Point, rules: Mapping[str, Rule], history: History, open_a_year: int
 ) -> tuple[dict[str, bool], list[Crossing]]:
-    """Which rules are armed after this look, and which it has crossed.
+    """Which rules are armed after this look, and which were crossed by it.
 
     Args:
-        series: where the watch stands with this point.
+        series: the state of the watch, including this point.
         point: the look.
         rules: by their conditions.
-        history: gives the prices, newest first, this look's among them.
+        history: gives the prices, newest first, including this look's.
         open_a_year: seconds of open market in a year.
     """
     armed, crossings = {name: series.armed[name] for name in rules if name in series.armed}, []
@@ -47,7 +47,7 @@ def judge(
             continue
         known = name in armed
         if verdict.holds and armed.get(name, True):
-            # It was so before anybody watched: that is no crossing, and wakes nobody.
+            # The level was passed before the watch began: note it, but do not notify anybody.
             already = not known and rule.when in (When.ABOVE, When.BELOW)
             words = f"{name}{', from the first look on' if already else ''}: {verdict.words}"
             then = Then.NOTE if already else rule.then
@@ -59,14 +59,14 @@ def judge(
 
 
 def annual(changes: list[float], seconds: int, open_a_year: int) -> float | None:
-    """The volatility per year of logarithmic changes that cover so many seconds of open market."""
+    """The annual volatility of logarithmic changes that span this many seconds of open market."""
     if len(changes) < 2 or seconds <= 0:
         return None
     return stdev(changes) * math.sqrt(len(changes) * open_a_year / seconds)
 
 
 def _verdict(rule: Rule, series: Series, point: Point, history: History, open_a_year: int) -> Verdict | None:
-    """What a rule says of this look; None where it cannot say anything."""
+    """The verdict of a rule on this look; None if the rule cannot be applied to it."""
     if rule.when in (When.MISSING, When.STALE):
         return _silence(rule, series, point)
     if point.seen is not Seen.PRICE or point.price is None:
@@ -106,7 +106,7 @@ def _gap(rule: Rule, series: Series, point: Point) -> Verdict | None:
         return None
     gap = point.price / series.before - 1
     words = f"opens at {point.price:,} after {series.before:,}, {gap:+.2%}"
-    # Each opening is a crossing of its own.
+    # Each opening can be a crossing of its own.
     return Verdict(abs(gap) >= (rule.by or 0), abs(gap) < (rule.by or 0), words)
 
 

@@ -1,4 +1,4 @@
-"""One look at the market: the calendar, the price, what is wrong with it, and what the rules say."""
+"""One look at the market: checks the calendar, fetches and validates the price, and applies the rules."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from common.agents.market_rules import by_condition
 from common.artifacts import ArtifactStore
 from common.quotes import Quote
 
-# While the market is closed its calendar is asked at least so often.
+# While the market is closed, its calendar is checked at least this often.
 MAX_SLEEP = timedelta(days=1)
 FIRST_RETRY = timedelta(minutes=1)
-# A price this many times the last one, or less than its inverse, is as of a split, or a slip of the source.
+# A price that jumps by more than this factor, up or down, is a split or an error of the source.
 MAX_JUMP = 1.45
-# How near a second price must be to bear a jump out.
+# How close the next price must be, as a share, to confirm a jump.
 SAME_SCALE = 0.2
 SECONDS, MAX_WHY, CLOSING_TRIES = 30.0, 200, 5
 
 
-# What an error of a source means for the series; any other is no answer.
+# What an error of the source means for the series; any other error counts as no answer.
 _WITHOUT_PRICE = {str(Fault.BAD_PRICE): Seen.REFUSED, str(Fault.STALE): Seen.SAME}
 
 
 class Due(NamedTuple):
-    """What is to be looked at: the market as of `at`, within `period`."""
+    """What to look at: the market as of `at`, within `period`."""
 
     at: datetime
     period: Period
@@ -49,13 +49,13 @@ class MarketWatch:
 
     @activity.defn(name="look_at_market")
     async def look(self, request: Look) -> Looked:
-        """Fetch, append and judge one price where the market is open, and say when to look again.
+        """Fetch, store and judge one price if the market is open, and say when to look again.
 
-        A source that fails is a look that came to nothing, and is asked again soon; the agent goes on.
+        If the source fails, the look counts as failed and is repeated soon; the agent goes on.
 
         Raises:
-            ApplicationError: type `UnknownCalendar`; or at the very first look a `Fault` that somebody has to
-                mend, such as an index that the source does not know.
+            ApplicationError: type `UnknownCalendar`; or, at the very first look, a `Fault` that somebody has
+                to fix, such as an index that the source does not know.
         """
         market = await asyncio.to_thread(
             hours, request.calendar, request.started, max(request.until, request.at)
@@ -70,13 +70,13 @@ class MarketWatch:
         return _looked(request, market, ends_at, series, wait).model_copy(update=looked)
 
     async def _seen(self, request: Look, market: Hours, due: Due) -> tuple[Series, Point, timedelta | None]:
-        """Where the watch stands with this look, its point, and the wait that the source asked for."""
+        """The state of the watch after this look, its point, and the wait that the source asked for."""
         series = request.series
         opened = series.open + market.open_between(series.looked_at or request.started, due.at)
         wait = None
         try:
             async with asyncio.timeout(SECONDS):
-                # By Temporal's clock: one from the future would have all that follow refused as out of order.
+                # Use Temporal's clock. A price from the future would make all later ones look out of order.
                 quote = check_age(await self._feed.quote(request.index), request.at, None)
         except TimeoutError:
             point = Point(at=due.at, open=opened, seen=Seen.MISSING, why=f"no answer within {SECONDS:.0f} s")
@@ -90,7 +90,7 @@ class MarketWatch:
             series, point = placed(series, quote, due, opened)
         failed = point.seen in (Seen.MISSING, Seen.REFUSED) and point is not series.held
         failures = series.failures + 1 if failed else 0
-        # A close is looked at a few times before it is given up.
+        # Retry a close a few times before giving up.
         again = failed and due.at == due.period.closes and failures < CLOSING_TRIES
         update = {
             "failures": failures,
@@ -106,7 +106,7 @@ class MarketWatch:
         before = request.series
         with_point = series.model_copy(update={"recent": (*series.recent, point)})
         rules = by_condition(request.rules)
-        # The silence of a look that is repeated counts up to it.
+        # If this look is to be repeated, `series.open` lags behind; count silence up to this point anyway.
         judged_as = with_point.model_copy(update={"open": point.open})
         armed, crossings = judge(
             judged_as, point, rules, lambda: scaled(self._store.newest_first(with_point)), market.open_a_year
@@ -117,7 +117,7 @@ class MarketWatch:
 
 
 def placed(series: Series, quote: Quote, due: Due, opened: int) -> tuple[Series, Point]:
-    """The series and the point that a quote makes: a new price, a known one, or one that cannot be."""
+    """Classify a quote as a new, known or refused price; return the updated series and the point."""
     last = series.last
     point = Point(at=due.at, open=opened, price=quote.price, of=quote.at)
     series = series.model_copy(update={"source": quote.source})
@@ -146,7 +146,7 @@ def placed(series: Series, quote: Quote, due: Due, opened: int) -> tuple[Series,
 
 
 def _bears_out(held: Point | None, quote: Quote) -> bool:
-    """Whether a quote confirms the price that was held back: a newer one, on its scale."""
+    """Whether a quote confirms the price that was held back: it is newer, and on the same scale."""
     if held is None or held.price is None or held.of is None:
         return False
     return quote.at > held.of and abs(float(quote.price / held.price) - 1) <= SAME_SCALE
@@ -180,7 +180,7 @@ def _notes(before: Series, series: Series, point: Point, due: Due) -> list[str]:
 
 
 def _due(market: Hours, request: Look, ends_at: datetime | None) -> Due | None:
-    """What is to be looked at now: the open market, or the close that nobody has looked at yet."""
+    """What to look at now: the open market, or a close that was not looked at yet; None if neither."""
     at, looked_at = request.at, request.series.looked_at or request.started
     period = market.at(at)
     due = Due(at, period) if period else None
@@ -192,7 +192,7 @@ def _due(market: Hours, request: Look, ends_at: datetime | None) -> Due | None:
 def _looked(
     request: Look, market: Hours, ends_at: datetime | None, series: Series, wait: timedelta | None = None
 ) -> Looked:
-    """When to look again, and whether that is any time at all."""
+    """The result of a look, with the time of the next one unless the watch is over."""
     at, period = request.at, market.at(request.at)
     end = request.until if ends_at is None else ends_at
     retry = None

@@ -1,7 +1,7 @@
-"""Draws the plots of a report; runs in a process of its own, whose memory goes with it.
+"""Draws the plots of a report, in a separate process, so that its memory is freed afterwards.
 
-The axis across is hours of open market: nights, weekends and breaks take no room on it. Where looks came to
-nothing the line is broken. Dark on white, told apart by shape as well as by colour, for print.
+The x-axis is hours of open market: nights, weekends and breaks take no space. The line is broken where looks
+failed. Plots are dark on white and do not rely on colour alone, so that they can be printed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 INK, LINE, ALERT, FAINT = "#1d2126", "#1f4fa3", "#b3261e", "#d5d9de"
 SIZE, DPI = (10.0, 3.7), 160
 MAX_TICKS, MAX_SESSION_LINES = 8, 45
-# So many marks are all numbered; of more, one within so large a part of the axis.
+# Up to this many marks are all numbered; beyond that, at most one per this share of the axis.
 FEW_MARKS, NUMBER_WIDTH = 25, 0.03
 
 
@@ -40,7 +40,7 @@ def _png(drawer: Callable[[Any, dict[str, Any]], None], data: dict[str, Any]) ->
     drawer(axes, data)
     _across(axes, data)
     file = io.BytesIO()
-    # Without a date or the library's version: the same points give the same bytes.
+    # Omit the library's version, so that the same points give the same bytes.
     figure.savefig(file, format="png", metadata={"Software": None})
     return base64.b64encode(file.getvalue()).decode()
 
@@ -66,7 +66,7 @@ def _mark(axes: Any, data: dict[str, Any]) -> None:
     words = {"ha": "center", "fontweight": "bold", "color": ALERT}
     for place, mark in enumerate(marks):
         below, at, price = place % 2, mark["hours"], mark["price"]
-        # Round: a triangle would be read as a rise or a fall.
+        # A circle, because a triangle would read as a rise or a fall.
         axes.plot([at], [price], marker="o", color=ALERT, markersize=5 if few else 3.5)
         if few:
             shift = (0, -15 if below else 8)
@@ -74,7 +74,7 @@ def _mark(axes: Any, data: dict[str, Any]) -> None:
                 str(mark["number"]), (at, price), shift, textcoords="offset points", fontsize=8.5, **words
             )
         elif at - numbered >= room:
-            # In a row along the foot, where the line does not run through them.
+            # Numbers go in a row along the bottom, clear of the line.
             numbered = at
             axes.axvline(at, color=ALERT, linewidth=0.5, alpha=0.35, zorder=0)
             foot = axes.get_xaxis_transform()
@@ -126,7 +126,7 @@ def _volatility(axes: Any, data: dict[str, Any]) -> None:
 
 
 def _across(axes: Any, data: dict[str, Any]) -> None:
-    """The axis of time: dates where sessions begin, or times of day where there are but few sessions."""
+    """Label the time axis with dates at session starts, or with times of day if there are few sessions."""
     hours, times, sessions = data["hours"], data["times"], data["sessions"]
     moments = [datetime.fromisoformat(each) for each in times]
     if 1 < len(sessions) <= MAX_SESSION_LINES:
@@ -153,7 +153,7 @@ def _thinned(places: Sequence[int]) -> list[int]:
 
 
 def _broken(data: dict[str, Any], values: Sequence[float]) -> tuple[list[float], list[float]]:
-    """The line, with a break where the market was looked at in vain for long."""
+    """The line, with a break wherever there was no price for longer than the gap."""
     across: list[float] = []
     up: list[float] = []
     for hour, value in zip(data["hours"], values, strict=True):

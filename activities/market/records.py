@@ -1,4 +1,4 @@
-"""What the activities of the market analyst take and give."""
+"""What the activities of the market analyst take and return."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from common.quotes import Symbol
 
 
 class Look(BaseModel, frozen=True):
-    """Look at the market once, at `at`, in a watch from `started` that is to end about `until`."""
+    """Asks for one look at the market, at `at`, in a watch from `started` that should end about `until`."""
 
     index: Symbol
     calendar: str
@@ -25,15 +25,15 @@ class Look(BaseModel, frozen=True):
 
 
 class Looked(BaseModel, frozen=True):
-    """What came of a look.
+    """The result of a look.
 
     Attributes:
-        series: where the watch stands now.
+        series: the state of the watch now.
         crossings: the rules that were crossed.
-        notes: what else is worth a line.
-        next_at: when to look again; None where the watch is over.
+        notes: other lines for the notebook.
+        next_at: when to look again; None if the watch is over.
         open: whether the market is open.
-        ends_at: when the watch ends, as the calendar has it now; None where it does not know that far.
+        ends_at: when the watch ends, by the calendar as it is now; None if it does not reach that far.
     """
 
     series: Series
@@ -45,7 +45,7 @@ class Looked(BaseModel, frozen=True):
 
 
 class MarketReportRequest(BaseModel, frozen=True):
-    """Write a report of a watch as it stands; `number` tells interim ones apart, 0 is the final one."""
+    """Asks for a report of a watch so far; `number` tells interim reports apart, 0 is the final one."""
 
     index: Symbol
     calendar: str
@@ -58,7 +58,7 @@ class MarketReportRequest(BaseModel, frozen=True):
 
 
 class MarketReportFiles(BaseModel, frozen=True):
-    """Where the report is, by kind of file, and its numbers."""
+    """The paths of the report's files, by kind, and its numbers."""
 
     files: dict[str, str]
     figures: MarketFigures

@@ -1,6 +1,6 @@
-"""Writes the report of a watch: one HTML page with its plots, the plots as PNG, the numbers and the prices.
+"""Writes the report of a watch: an HTML page with plots, the plots as PNG, the numbers and the prices.
 
-The same request over the same artifacts gives the same bytes: there is no clock and no randomness.
+The same request with the same artifacts gives the same bytes: no clock and no randomness is involved.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from common.names import safe_name
 
 FORMAT = "hibernaut-market/1"
 LIMITS = ProcessLimits(memory=4_000_000_000, cpu_seconds=120, seconds=180)
-# Of more crossings than this the page tells the number; the JSON file has all.
+# The page lists at most this many crossings and counts the rest; the JSON file has all of them.
 MAX_SHOWN_CROSSINGS = 500
 
 
 class MarketReports:
-    """The activity that writes reports below a folder, one folder per agent, and as files of the agent."""
+    """The activity that writes reports, to a folder per agent below `reports` and as files of the agent."""
 
     def __init__(self, artifacts: ArtifactStore, files: AgentFiles, reports: Path) -> None:
         self._store = SeriesStore(artifacts)
@@ -46,7 +46,7 @@ class MarketReports:
 
     @activity.defn(name="write_market_report")
     def write_market_report(self, request: MarketReportRequest) -> MarketReportFiles:
-        """Write every file of the report, each completely or not at all."""
+        """Write every file of the report, each one atomically."""
         market = hours(request.calendar, request.started, request.ended)
         points = self._store.points(request.series)
         found = figures(points, market.zone, market.open_a_year)
@@ -85,7 +85,7 @@ class MarketReports:
 
 
 def crossings_of(points: Sequence[Point]) -> list[dict[str, Any]]:
-    """What the rules have noticed, numbered, as JSON values; without a price, beside the last there was."""
+    """The crossings, numbered, as JSON values; one without a price gets the last price before it."""
     found: list[dict[str, Any]] = []
     price: float | None = None
     for point in points:
@@ -134,7 +134,7 @@ def _page(
 
 
 def lead(found: MarketFigures, crossings: int) -> str:
-    """What happened, in two sentences; or in one where there was too little to tell."""
+    """What happened, in two sentences, or in one if there was too little to tell."""
     if found.first is None or found.last is None:
         return "There was no price to report on."
     if found.prices == 1:
@@ -148,7 +148,7 @@ def lead(found: MarketFigures, crossings: int) -> str:
 
 
 def _document(request: MarketReportRequest, found: MarketFigures, marks: Sequence[dict[str, Any]]) -> bytes:
-    """Format, index, calendar, source, span, rules, numbers, and every crossing."""
+    """The report as JSON."""
     document = {
         "format": FORMAT,
         "index": request.index,
@@ -164,7 +164,7 @@ def _document(request: MarketReportRequest, found: MarketFigures, marks: Sequenc
 
 
 def _prices(points: Sequence[Point]) -> bytes:
-    """Every look as a row."""
+    """The looks as CSV, one row each."""
     file = io.StringIO()
     rows = csv.writer(file, lineterminator="\n")
     rows.writerow(["at", "seen", "price", "price_of", "open_seconds", "crossed", "why"])

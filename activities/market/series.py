@@ -1,7 +1,7 @@
-"""The prices that a watch has seen: in artifacts, each naming the one before it.
+"""The prices that a watch has seen, as a linked list of artifacts, so that an agent carries only the newest.
 
-So an agent carries only the newest. Storing is idempotent: the same points make the same artifact, and what a
-lost attempt stored nobody names.
+Storing is idempotent: the same points make the same artifact, and nothing refers to what a lost attempt
+stored.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from pydantic import BaseModel
 from common.agents.market import Point, Seen, Series
 from common.artifacts import ArtifactRef, ArtifactStore
 
-# Points of one artifact: so many are carried in the agent and in every look, some 100 bytes each.
+# Points per artifact. The agent and every look carry up to this many points, of about 100 bytes each.
 CHUNK = 32
 
 
 class Chunk(BaseModel, frozen=True):
-    """Points in order, and the artifact of those before them."""
+    """Points in order, and the artifact of the points before them."""
 
     earlier: ArtifactRef | None
     points: tuple[Point, ...]
@@ -31,7 +31,7 @@ class SeriesStore:
         self._artifacts = artifacts
 
     def added(self, series: Series, point: Point) -> Series:
-        """The series with one point more."""
+        """The series with `point` appended."""
         earlier, recent = series.earlier, (*series.recent, point)
         if len(recent) >= CHUNK:
             chunk = Chunk(earlier=earlier, points=recent)
@@ -39,7 +39,7 @@ class SeriesStore:
         return series.model_copy(update={"earlier": earlier, "recent": recent, "points": series.points + 1})
 
     def newest_first(self, series: Series) -> Iterator[Point]:
-        """The points, read from the store only as far as they are asked for."""
+        """The points, newest first, read lazily from the store."""
         yield from reversed(series.recent)
         earlier = series.earlier
         while earlier is not None:
@@ -53,7 +53,7 @@ class SeriesStore:
 
 
 def scaled(newest_first: Iterable[Point]) -> Iterator[tuple[Point, float]]:
-    """The points that have a price, and the price on the scale of the newest: a split is no fall."""
+    """The points with a price, each with its price on the scale of the newest, so a split is not a fall."""
     factor, after = 1.0, None
     for point in newest_first:
         if point.seen is not Seen.PRICE or point.price is None:

@@ -1,4 +1,4 @@
-"""What the broker and the price feed of Alpaca share: no retries in its library, and its errors parsed.
+"""Shared by Alpaca's broker and price feed: turns off its library's retries, and parses its errors.
 
 The library imports pandas, so it is imported only where a client is built.
 """
@@ -27,12 +27,12 @@ SECONDS = 20.0
 
 
 class _Session(requests.Session):
-    """A session with a timeout, which the library does not set, and without floats in what it parses."""
+    """A session with a timeout, which the library does not set, and JSON numbers as decimals, not floats."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
         self._seconds = seconds
-        # Settings come from one place; only a proxy is taken from the environment.
+        # Settings come from one place, so ignore .netrc; only a proxy may come from the environment.
         self.auth = _leave_alone
 
     def request(self, *arguments: Any, **options: Any) -> requests.Response:
@@ -43,22 +43,24 @@ class _Session(requests.Session):
 
 
 def _leave_alone(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Keeps requests from sending along the credentials of a .netrc file."""
+    """A no-op auth handler: keeps requests from sending credentials from a .netrc file."""
     return request
 
 
 def make_quiet(client: RESTClient, seconds: float) -> None:
-    """Turn off the library's retries, and bound every exchange to `seconds`.
+    """Turn off the library's retries, and limit every exchange to `seconds`.
 
-    It would repeat a POST on 429 and 504, and its constructor has no option against that.
+    The library would repeat a POST on 429 and 504, and its constructor has no option to prevent that.
     """
     client._retry = 0
     client._session = _Session(seconds)
 
 
 def check_credentials(key: str, secret: str) -> None:
-    """Raises:
-    SettingsError: one of them is missing; the message names the settings.
+    """Check that key and secret are set.
+
+    Raises:
+        SettingsError: one of them is missing; the message names the settings.
     """
     if not key or not secret:
         raise SettingsError(f"Alpaca needs an API key and its secret: set {CREDENTIALS}.")
@@ -66,7 +68,7 @@ def check_credentials(key: str, secret: str) -> None:
 
 @dataclass(frozen=True)
 class Refusal:
-    """An error answer of Alpaca: HTTP status, its own code (0 for none), message, wait asked for."""
+    """An error answer from Alpaca: HTTP status, its own code (0 for none), message, requested wait."""
 
     status: int
     code: int
@@ -75,7 +77,7 @@ class Refusal:
 
 
 def read_refusal(error: APIError, clock: Callable[[], datetime]) -> Refusal:
-    """Parse an error of the library. The body need not be JSON: gateways in between write their own."""
+    """Parse an error of the library. The body may not be JSON: gateways in between send their own."""
     response = error.response
     headers = response.headers if response is not None else {}
     try:
@@ -88,7 +90,7 @@ def read_refusal(error: APIError, clock: Callable[[], datetime]) -> Refusal:
 
 
 def _until_reset(headers: Any, now: datetime) -> timedelta | None:
-    """`X-RateLimit-Reset` is a time in Unix seconds."""
+    """The wait until `X-RateLimit-Reset`, a time in Unix seconds."""
     text = str(headers.get("x-ratelimit-reset", ""))
     if not (text.isascii() and text.isdecimal()) or len(text) > 11:
         return None

@@ -18,7 +18,7 @@ SOURCE = "Alpaca"
 
 
 class AlpacaFeed:
-    """Market data of the key's account; `url` replaces Alpaca's address."""
+    """Market data for the key's account; `url` replaces Alpaca's address."""
 
     def __init__(
         self,

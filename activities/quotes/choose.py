@@ -1,4 +1,4 @@
-"""Builds the price feed that the settings ask for. Heavy imports happen only if needed."""
+"""Builds the price feed that the settings ask for. Heavy imports only happen if needed."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Clock = Callable[[], datetime]
 
 
 def rehearsed_feed(settings: TradingSettings, replay: Path | URL, clock: Clock) -> QuoteFeed:
-    """The feed of a rehearsal: a file is read, a service is not asked."""
+    """The feed for a rehearsal: files are read, services are replaced by made-up prices."""
     if settings.quotes in ("alpaca", "twelvedata") or "{symbol}" in settings.quotes:
         from activities.quotes.rehearsed import RehearsedFeed
 
-        # Of an address the host: the rest may hold a key.
+        # Use only an address's host: the rest may contain a key.
         return RehearsedFeed(urlsplit(settings.quotes).hostname or settings.quotes)
     return price_feed(settings, replay, clock)
 
@@ -32,10 +32,10 @@ def rehearsed_feed(settings: TradingSettings, replay: Path | URL, clock: Clock) 
 def price_feed(
     settings: TradingSettings, replay: Path | URL, clock: Clock, allowed: AllowedHosts | None = None
 ) -> QuoteFeed:
-    """The feed of `HIBERNAUT_QUOTES`; the sample where it is empty.
+    """The feed of `HIBERNAUT_QUOTES`; the sample if that is empty.
 
-    `allowed` are the internal hosts that a source of prices may be at, and the database at `replay` keeps
-    where a replay stands.
+    `allowed` are the internal hosts that a price source may be at. The database at `replay` stores the
+    position of a replay.
     """
     if settings.quotes == "alpaca":
         from activities.quotes.alpaca_feed import AlpacaFeed

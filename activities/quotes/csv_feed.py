@@ -21,8 +21,8 @@ from common.database import SharedDatabase
 from common.flaws import flaw_of
 from common.quotes import Quote
 
-MAX_BYTES = 200_000_000  # unpacked
-_REPLAY = "prices"  # what excludes others
+MAX_BYTES = 200_000_000  # decompressed
+_REPLAY = "prices"  # the lock's name
 _TABLES = MetaData()
 # One row at most.
 _REPLAYS = Table("replays", _TABLES, *(Column(name, String, nullable=False) for name in ("real", "replay")))
@@ -31,10 +31,10 @@ _REPLAYS = Table("replays", _TABLES, *(Column(name, String, nullable=False) for 
 class CsvFeed:
     """A file as a feed: daily closes (`Date,AAA,BBB,…`) or ticks (`time,symbol,price`), plain or .gz.
 
-    The replay has its own clock, one for all workers on the database at `place`, which says where it stood at
-    one point of real time; from there it advances `speed` days per real day, and stands still at speed 0. A
-    restart neither rewinds nor jumps; `stand_at` moves it. Times without a zone are UTC; a daily close counts
-    from the start of its day.
+    The replay has its own clock, shared by all workers on the database at `place`. The database stores the
+    replay's position at one point of real time; from there it advances `speed` days per real day, and stands
+    still at speed 0. A restart neither rewinds nor skips; `stand_at` moves it. Times without a zone are UTC;
+    a daily close counts from the start of its day.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class CsvFeed:
 
 
 def stand_at(place: Path | URL, moment: datetime, now: datetime) -> None:
-    """Set the replay in the database at `place` to `moment` at the real time `now`, for all who read it."""
+    """Set the replay in the database at `place` to `moment` as of the real time `now`, for all workers."""
     with SharedDatabase(place, _TABLES).transaction(_REPLAY) as replays:
         _put(replays, moment, now)
 

@@ -16,10 +16,10 @@ from common.quotes import Quote
 
 
 class HttpFeed:
-    """A feed at `address`, with `{symbol}` in it; `price` is the path to the price, such as `data.0.last`.
+    """A feed at `address`, which contains `{symbol}`; `price` is the price's path, such as `data.0.last`.
 
-    `at` is the path to the price's time (ISO 8601 text, or Unix seconds). Without it the price counts as of
-    now, and its age cannot be checked.
+    `at` is the path to the price's time (ISO 8601 text, or Unix seconds). Without it, the price counts as
+    current, and its age cannot be checked.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class HttpFeed:
         self._source = urlsplit(address).hostname or address
 
     async def quote(self, symbol: str) -> Quote:
-        """The price that the address answers with."""
+        """The price in the answer from the address."""
         address = self._address.replace("{symbol}", quote_url(symbol, safe=""))
         answer = await fetch_json(self._client, address, symbol, self._source, self._clock)
         now = self._clock()
@@ -58,7 +58,7 @@ class HttpFeed:
 
 
 def _at_path(answer: Any, path: str) -> Any:
-    """The value at `path` (keys and indices, separated by dots); None where there is none."""
+    """The value at `path` (keys and indices, separated by dots); None if there is none."""
     for step in path.split("."):
         if isinstance(answer, dict):
             answer = answer.get(step)

@@ -1,4 +1,4 @@
-"""What sources of prices answer over HTTP: JSON, untrusted, bounded, numbers never read as floats."""
+"""Reads JSON answers of price sources: untrusted, limited in size, and numbers never become floats."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def fetch_json(
     parameters: Mapping[str, str] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Any:
-    """What `address` answers.
+    """The JSON that `address` answers with.
 
     Raises:
         ApplicationError: there is no usable answer; the type is a `Fault`.
@@ -50,13 +50,13 @@ async def fetch_json(
         raise no_quote(Fault.UNREACHABLE, f"{source}: {type(error).__name__} {error}") from error
     try:
         return json.loads(body, parse_float=Decimal, parse_constant=str)
-    # Nested too deeply, a number too long for an int, not UTF-8, not JSON.
+    # Nested too deeply; or a number too long for an int, not UTF-8, not JSON.
     except (RecursionError, ValueError) as error:
         raise no_quote(Fault.UNREADABLE, f"{source}: no JSON: {flaw_of(error)}") from error
 
 
 async def _read(response: httpx.Response, source: str) -> bytes:
-    """The body, unpacked; counted chunk by chunk, as a small body may unpack to a large one."""
+    """The decompressed body, measured chunk by chunk, because a small body may expand into a large one."""
     body = bytearray()
     async for chunk in response.aiter_bytes():
         body += chunk
@@ -66,7 +66,7 @@ async def _read(response: httpx.Response, source: str) -> bytes:
 
 
 def moment(value: Any) -> datetime | None:
-    """The time that a source means by ISO 8601 text or Unix seconds; None where it is none."""
+    """The time in ISO 8601 text or Unix seconds; None if `value` is neither."""
     try:
         if isinstance(value, str):
             at = datetime.fromisoformat(value)

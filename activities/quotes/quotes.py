@@ -28,9 +28,9 @@ class Fault(StrEnum):
     TOO_MANY = "TooManyRequests"
 
 
-# How far the clocks of a source and of this machine may be apart.
+# How far a source's clock may be ahead of this machine's.
 MAX_AHEAD = timedelta(minutes=5)
-# Somebody has to change the order or a setting. Everything else may pass in a minute and must not end an
+# Faults that need a change to the order or a setting. Any other may pass in a minute, and must not end an
 # agent that waits for days: it is retried, and the agent shows as stuck meanwhile.
 _PERMANENT = frozenset({Fault.UNKNOWN_SYMBOL, Fault.REFUSED})
 
@@ -101,7 +101,7 @@ def checked_quote(symbol: str, price: object, at: datetime, source: str) -> Quot
 
 
 def check_age(quote: Quote, now: datetime, limit: timedelta | None) -> Quote:
-    """`quote`, if it is no older than `limit` (without one, any age will do) and not from the future.
+    """`quote`, if it is no older than `limit` (None allows any age) and not from the future.
 
     Raises:
         ApplicationError: type `StaleQuote` or `BadPrice`.

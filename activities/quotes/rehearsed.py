@@ -1,4 +1,4 @@
-"""Prices in a rehearsal in place of a service's: made up, and the same for the same symbol and minute."""
+"""Made-up prices in place of a service's in a rehearsal, the same for the same symbol and minute."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from activities.rehearsal.confinement import REACHED
 from activities.rehearsal.stand_ins import its_time
 from common.quotes import Quote
 
-# A day's price is within a half of this, a minute's within a tenth of its day's: no plan drifts by itself.
+# The base price. A hash of the day moves it by up to 0.5, one of the minute by up to 0.1: no plan drifts.
 AROUND = Decimal(100)
 
 
 class RehearsedFeed:
-    """A feed that asks nobody.
+    """A feed that calls no service.
 
     Args:
-        service: whose prices these are not.
+        service: the service that is not asked, for the record of the rehearsal.
     """
 
     def __init__(self, service: str) -> None:
         self._service = service
 
     async def quote(self, symbol: str) -> Quote:
-        """A price of the agent's own time."""
+        """A price at the agent's own time."""
         reached = REACHED.get()
         if reached is not None:
             reached.made_up = f"{self._service} is not asked for prices, they are made up"
@@ -35,5 +35,5 @@ class RehearsedFeed:
 
 
 def _chance(seed: str) -> Decimal:
-    """A number from -1 to 1, the same for the same seed."""
+    """A number from -1 to 1, determined by the seed."""
     return Decimal(hashlib.sha256(seed.encode()).digest()[0]) / Decimal("127.5") - 1

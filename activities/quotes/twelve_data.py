@@ -16,7 +16,7 @@ ADDRESS = "https://api.twelvedata.com"
 
 
 class TwelveDataFeed:
-    """The endpoint `/quote` at `address`; the key goes into a header, so that no log of addresses has it."""
+    """The endpoint `/quote` at `address`. The key is sent in a header, to keep it out of URL logs."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class TwelveDataFeed:
         self._address = address.rstrip("/") + "/quote"
 
     async def quote(self, symbol: str) -> Quote:
-        """The latest value, as of the minute that the source last saw it change."""
+        """The latest value, as of the minute when the source last saw it change."""
         answer = await fetch_json(
             self._client,
             self._address,
@@ -46,7 +46,7 @@ class TwelveDataFeed:
         )
         if not isinstance(answer, dict):
             raise no_quote(Fault.UNREADABLE, f"{SOURCE}: no quote in the answer")
-        # It may answer 200, and name the real status inside.
+        # It may answer 200 with the real status in the body.
         if answer.get("status") == "error":
             code = answer.get("code")
             status = code if isinstance(code, int) else 500

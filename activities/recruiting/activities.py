@@ -43,7 +43,7 @@ from common.mail import Choice
 
 SAMPLES, NAMED = 3, 50
 MAX_PROFILE = 100_000
-# In place of an address that only the letter itself has.
+# Stands for a link in drafts: the real address exists only in the letter itself.
 LINK = "<a link of this letter's own>"
 
 
@@ -51,12 +51,12 @@ class RecruitingActivities:
     """The activities that work on candidates and send nothing.
 
     Args:
-        artifacts: where rankings and letters are.
-        model: ranks; the offline analyst, or a language model.
-        text_of: gets the text out of a file's bytes, given its media type.
-        files: keeps drafts and reports.
+        artifacts: stores rankings and letters.
+        model: ranks; the offline analyst or a language model.
+        text_of: extracts the text from a file's bytes, given its media type.
+        files: stores drafts and reports.
         folder: where people find them on this machine.
-        links: letters go out with links to answer by, so drafts show them.
+        links: whether letters contain links to answer with, so that drafts show them.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class RecruitingActivities:
 
     @activity.defn(name="rank_candidates")
     def rank_candidates(self, request: RankRequest) -> RankingDone:
-        """Take protected attributes out of the profiles, then rank what is left for the role."""
+        """Remove protected attributes from the profiles, then rank them for the role."""
         removed: Counter[str] = Counter()
         profiles = []
         for number, each in enumerate(request.candidates, 1):
@@ -103,7 +103,7 @@ class RecruitingActivities:
 
     @activity.defn(name="draft_letters")
     def draft_letters(self, request: DraftLetters) -> DraftedLetters:
-        """Write every letter, and the plan to approve."""
+        """Write all letters, and the plan to approve."""
         book = book_of(request)
         samples = tuple(
             Sample(
@@ -137,7 +137,7 @@ class RecruitingActivities:
 
     @activity.defn(name="busy_slots")
     def busy_slots(self, request: CalendarRequest) -> BusySlots:
-        """The slots that the calendar says are taken.
+        """The slots that are taken according to the calendar.
 
         Raises:
             ApplicationError: type `CalendarUnreadable`.
@@ -188,11 +188,11 @@ class RecruitingActivities:
         return f"{candidate.profile}\n{text}"[:MAX_PROFILE], ""
 
     def _linked(self, text: str, choices: Sequence[Choice]) -> str:
-        """A letter as its recipient will see it."""
+        """A letter as its recipient will see it, with placeholders for links."""
         return with_links(text, [(each.label, LINK) for each in choices] if self._links else [])
 
     def _readable(self, book: LetterBook, proposal: str, request: DraftLetters) -> str:
-        """Every letter, for people to read before they approve."""
+        """All letters, for people to read before they approve."""
         who = "offline, a fixed text" if request.model == OFFLINE else f"{request.model}, a language model"
         parts = [
             f"# Letters about {book.title}\n",

@@ -1,8 +1,8 @@
-"""Reads candidates' answers by rules, which take only what is beyond doubt.
+"""Reads candidates' answers by rules, which accept only what is unambiguous.
 
-An answer is cut into the phrases of `answers.toml`. With a single word that none of them covers it is
-`unclear`, and a person reads it: an exception, a condition, irony, our own letter quoted back. So the rules
-need not know every way to say no, only some ways to say what cannot mean anything else.
+An answer is split into the phrases of `answers.toml`. If a single word is left over, the answer is `unclear`
+and a person reads it: it may be an exception, a condition, irony, or our own letter quoted back. So the rules
+need not know every way to say no, only some phrases that cannot mean anything else.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _END = r"(?![\w']|-\S)[\s.,;:!…–—-]*"
 _GREETING, _CLOSING, _NO_NAME = (
     re.compile(_DATA["frame"][name]) for name in ("greeting", "closing", "no_name")
 )
-# Where our own letter asked, what names its subject says no more than what does not.
+# In answer to our own letter, a yes or no that names its subject means the same as a bare one.
 _IN_SHORT = {_Kind.INTERESTED: _Kind.YES, _Kind.FINAL_NO: _Kind.NO}
 _NUMBERED = re.compile(r"^[ \t]*\(?\d{1,2}[.):][ \t]+\S[^\n]*$", re.MULTILINE)
 REFUSES, ACCEPTS = (re.compile(_DATA["signs"][name]) for name in ("refuses", "accepts"))
@@ -55,7 +55,7 @@ REFUSES, ACCEPTS = (re.compile(_DATA["signs"][name]) for name in ("refuses", "ac
 
 @cache
 def _patterns() -> list[tuple[_Kind, re.Pattern[str]]]:
-    """The phrases of `answers.toml`; most processes need none."""
+    """The phrases of `answers.toml`, compiled on first use: most processes need none."""
     return [
         (_Kind(kind), re.compile(f"(?:{_written_out(phrase)}){_END}"))
         for kind, phrases in _DATA["phrases"].items()
@@ -63,12 +63,12 @@ def _patterns() -> list[tuple[_Kind, re.Pattern[str]]]:
     ]
 
 
-# Whoever says nothing but yes, no or a time takes fewer.
+# An answer that says nothing but yes, no or a time is shorter than this.
 MAX_CHARACTERS = 5000
 
 
 class Asked(StrEnum):
-    """What was asked last, as far as a bare yes or no depends on it."""
+    """What was asked last, as far as the meaning of a bare yes or no depends on it."""
 
     INTEREST = "whether the position interests, or which of the times suits"
     QUESTIONS = "whether the position interests, and questions that a no may answer, too"
@@ -76,19 +76,19 @@ class Asked(StrEnum):
 
 
 def read_by_rules(text: str, offered: Sequence[str], asked: Asked = Asked.INTEREST) -> MailReading:
-    """What `text` says, where it can say nothing else; `question` or `unclear` for a person to read.
+    """What `text` says if it is unambiguous; otherwise `question` or `unclear`, and a person reads it.
 
     Args:
-        text: a mail, without what it quotes.
+        text: a mail, without quotes.
         asked: what it answers.
-        offered: the times proposed, each like `1. Tuesday, 1 December 2026, 10:00-10:45 (Europe/Berlin)`.
+        offered: the proposed times, each like `1. Tuesday, 1 December 2026, 10:00-10:45 (Europe/Berlin)`.
     """
     if len(text) > MAX_CHARACTERS:
         return MailReading(says=Says.UNCLEAR)
     doubt = MailReading(says=Says.QUESTION if _asks(text) else Says.UNCLEAR)
     own = _without_frame(unicodedata.normalize("NFKC", text).replace("’", "'"))
     if not offered:
-        # Numbered lines answer the questions of our letter, and not whether it interests.
+        # Numbered lines answer the questions in our letter, not whether the candidate is interested.
         numbered = " ".join(_NUMBERED.findall(own)).lower()
         own = _NUMBERED.sub("", own)
         if "?" in numbered or REFUSES.search(numbered):
@@ -99,11 +99,11 @@ def read_by_rules(text: str, offered: Sequence[str], asked: Asked = Asked.INTERE
     places = [_place(match, offered) for kind, match in phrases if kind is _Kind.MENTION and match.lastgroup]
     joined = any(match[0].strip(" ,.") in ("or", "and") for _, match in phrases)
     if 0 in places or (len(set(places)) > 1 and not joined):
-        # Several times without a word between them are our own list, quoted back.
+        # Several times without `or` or `and` between them are our own list, quoted back.
         return doubt
     said = {kind for kind, _ in phrases} - {_Kind.POLITE}
     if asked is Asked.PERSON:
-        # A yes, a no or a number answers what the person asked; only what names its subject is sure.
+        # A bare yes, no or number may answer whatever the person asked; one that names its subject is clear.
         if _Kind.INTERESTED in said and said <= {_Kind.INTERESTED, _Kind.YES}:
             return MailReading(says=Says.YES)
         if _Kind.FINAL_NO in said and said <= {_Kind.FINAL_NO, _Kind.NO, _Kind.BARE_NO, _Kind.SORRY}:
@@ -115,7 +115,7 @@ def read_by_rules(text: str, offered: Sequence[str], asked: Asked = Asked.INTERE
         case kinds if _Kind.NO in kinds and kinds <= {_Kind.NO, _Kind.BARE_NO, _Kind.SORRY}:
             return MailReading(says=Says.NO)
         case kinds if kinds - {_Kind.SORRY} == {_Kind.BARE_NO} and not offered:
-            # To a list of times it may also mean that none of them suits.
+            # In answer to a list of times, it could also mean that none of them suits.
             return doubt if asked is Asked.QUESTIONS else MailReading(says=Says.NO)
         case kinds if kinds - {_Kind.SORRY} == {_Kind.OTHER_TIME}:
             return MailReading(says=Says.OTHER_TIME)
@@ -130,7 +130,7 @@ def _asks(text: str) -> bool:
 
 
 def _without_frame(text: str) -> str:
-    """`text` without its greeting and its closing, in which names stand."""
+    """`text` without its greeting and closing, which contain names."""
     if (greeting := _GREETING.match(text)) and not _NO_NAME.search(greeting[0]):
         text = text[greeting.end() :]
     if (closing := _CLOSING.search(text)) and not _NO_NAME.search(closing[0]):
@@ -139,8 +139,8 @@ def _without_frame(text: str) -> str:
 
 
 def _phrases(text: str) -> list[tuple[_Kind, re.Match[str]]] | None:
-    """The phrases that `text` is made of, each as long as can be; None where anything else stands in it."""
-    # A wrapped line goes on; a blank line, or one after the end of a sentence, does not.
+    """Split `text` into known phrases, longest match first; None if anything is left over."""
+    # Join wrapped lines; a blank line, or a line break after a sentence, stays.
     text = re.sub(r"(?<=[.!])[ \t]*\n\s*|[ \t]*\n[ \t]*\n\s*", "\0", text.lower())
     text = re.sub(r"\s+", " ", text).replace("\0", "\n").lstrip("\n .,;:!-–—…")
     found, at = [], 0
@@ -155,7 +155,7 @@ def _phrases(text: str) -> list[tuple[_Kind, re.Match[str]]] | None:
 
 
 def _place(mention: re.Match[str], offered: Sequence[str]) -> int:
-    """The number of the time that a phrase names; 0 where it names none of them, or not one alone."""
+    """The number of the offered time that a phrase names; 0 if it names none of them or more than one."""
     if number := mention["number"] if "number" in mention.re.groupindex else None:
         return int(number) if int(number) <= len(offered) else 0
     if "ordinal" in mention.re.groupindex:
@@ -166,7 +166,7 @@ def _place(mention: re.Match[str], offered: Sequence[str]) -> int:
 
 
 def _names(when: str, offered: str) -> bool:
-    """Whether all that `when` says of weekday, date and time is so of the time offered."""
+    """Whether every weekday, date and time of day in `when` matches the offered time."""
     said = re.match(r"\d+\. (\w+), (\d+) (\w{3})\w* (\d{4}), (\d+:\d+)(?:-(\d+:\d+))?", offered)
     if said is None:
         return False

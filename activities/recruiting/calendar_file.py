@@ -1,4 +1,4 @@
-"""Which slots are taken, according to iCalendar files. What is not known is never a free slot."""
+"""Finds the slots that are taken, according to iCalendar files. When in doubt, no slot counts as free."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from common.errors import permanent
 
 MAX_BYTES = 20_000_000
 MAX_FILES = 200
-# A full folder of ordinary calendars takes some seconds. The call has a minute.
+# A full folder of ordinary calendars takes a few seconds. The activity has a minute.
 LIMITS = ProcessLimits(memory=2 * 1024**3, cpu_seconds=30, seconds=50.0)
-# No person keeps a series that repeats more often than this before the last slot.
+# No real calendar has a series with more occurrences than this before the last slot.
 MAX_REPEATS = 200_000
 _PER_DAY = {"SECONDLY": 86_400, "MINUTELY": 1_440, "HOURLY": 24}
 _TIMES = ("DTSTART", "DTEND", "RECURRENCE-ID", "EXDATE", "RDATE")
@@ -30,18 +30,18 @@ _WHEN = {None, *_TIMES, "DURATION", "RRULE", "FREEBUSY"}
 
 
 class UnreadableError(Exception):
-    """What is wrong with a calendar, in words that quote nothing of it."""
+    """What is wrong with a calendar; the message does not quote it."""
 
 
 def busy_slots(path: Path, slots: Mapping[int, Slot]) -> list[int]:
     """The indices of the slots that an event of the calendar at `path` overlaps.
 
-    In a folder, a file named for an interviewer's address (`ann@example.com.ics`) counts for that interviewer
-    alone, any other for all.
+    In a folder, a file named after an address (`ann@example.com.ics`) counts only for the interviewer with
+    that address, any other file for all interviewers.
 
     Raises:
-        ApplicationError: type `CalendarUnreadable`, where it is missing, or says something of when people
-            are busy that cannot be read. The message quotes nothing of the file.
+        ApplicationError: type `CalendarUnreadable`: it is missing, or something that says when people are
+            busy cannot be read. The message does not quote the file.
     """
     if not slots:
         return []
@@ -60,15 +60,15 @@ def busy_slots(path: Path, slots: Mapping[int, Slot]) -> list[int]:
         except UnreadableError as error:
             raise permanent("CalendarUnreadable", f"{file}: {error}") from None
         except Exception as error:
-            # Whatever a file from elsewhere makes the library raise. Its words may quote the file, as would a
-            # cause, and the file may hold anything.
+            # A foreign file may make the library raise anything. Drop the message and the cause: they may
+            # quote the file, which may contain anything.
             name = type(error).__name__
             raise permanent("CalendarUnreadable", f"{file} cannot be read as a calendar: {name}") from None
     return sorted(busy)
 
 
 def busy_slots_apart(path: Path, slots: Mapping[int, Slot], beat: Callable[[], None]) -> list[int]:
-    """As `busy_slots`, in a process with limits: a short rule may repeat for thousands of years."""
+    """`busy_slots` in a process with limits, because a short rule may repeat for thousands of years."""
     if not slots:
         return []
     request = {
@@ -85,7 +85,7 @@ def busy_slots_apart(path: Path, slots: Mapping[int, Slot], beat: Callable[[], N
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """`busy_slots` as JSON values; why a calendar is unreadable is the `error` in it."""
+    """`busy_slots` with JSON values; `error` says why a calendar is unreadable."""
     slots = {int(place): Slot.model_validate(slot) for place, slot in request["slots"].items()}
     try:
         return {"busy": busy_slots(Path(request["path"]), slots)}
@@ -127,7 +127,7 @@ def _busy(data: bytes, slots: Mapping[int, Slot]) -> set[int]:
 def _times(
     calendar: Any, first: datetime, last: datetime, zone: tzinfo
 ) -> Iterator[tuple[datetime, datetime]]:
-    """When `calendar` keeps people busy: every time that touches `first` to `last`, and maybe others."""
+    """The busy times in `calendar`: all that overlap `first` to `last`, and perhaps others."""
     import recurring_ical_events
 
     for periods in (_listed(each.get("FREEBUSY")) for each in calendar.walk("VFREEBUSY")):
@@ -135,7 +135,7 @@ def _times(
             if str(period.params.get("FBTYPE", "BUSY")).upper() != "FREE":
                 yield _moment(period.start, UTC), _moment(period.end, UTC)
     events = calendar.walk("VEVENT")
-    # The library looks back by an event's own length, not by that of a period in RDATE.
+    # The library looks back by an event's duration but ignores that of periods in RDATE, so start earlier.
     longest = max((_prepare(event, last, zone) for event in events), default=timedelta(0))
     _tell_series_apart(events)
     for event in recurring_ical_events.of(calendar).between(first - longest, last):
@@ -145,10 +145,10 @@ def _times(
 
 
 def _prepare(event: Any, last: datetime, zone: tzinfo) -> timedelta:
-    """Check what `event` says of when it takes place, and give its local times a zone.
+    """Check the times of `event`, and give its local times a zone.
 
     Returns:
-        The longest period that it lists with a length of its own.
+        The duration of the longest period that it lists with its own end.
     """
     if "DTSTART" not in event or any(name in _WHEN for name, _ in event.errors):
         raise UnreadableError("it does not say clearly when one of its events takes place")
@@ -164,7 +164,7 @@ def _prepare(event: Any, last: datetime, zone: tzinfo) -> timedelta:
                 periods.append(ends[1] if isinstance(ends[1], timedelta) else ends[1] - ends[0])
     start = event["DTSTART"].dt
     if "DTEND" in event and not isinstance(start, datetime) and event["DTEND"].dt <= start:
-        event["DTEND"].dt = start + timedelta(days=1)  # a day that ends as it begins is meant as a day
+        event["DTEND"].dt = start + timedelta(days=1)  # the same day as start and end means the whole day
     for rule in _listed(event.get("RRULE")):
         _check_rule(rule, event["DTSTART"].dt, last, zone)
     return max(periods)
@@ -175,14 +175,14 @@ def _check_rule(rule: Any, start: date, last: datetime, zone: tzinfo) -> None:
         raise UnreadableError("one of its events repeats by a rule that cannot be read")
     scale, skip = ("".join(rule.get(name, "")).upper() for name in ("RSCALE", "SKIP"))
     if scale == "GREGORIAN" and skip in ("", "OMIT"):
-        # By the calendar that any other rule means, too; the library knows no name for it.
+        # These name the default calendar, which the library does not know by name.
         for name in ("RSCALE", "SKIP"):
             rule.pop(name, None)
     per_day = _PER_DAY.get(str(rule["FREQ"][0]).upper(), 1)
     per_day *= math.prod(len(rule.get(name, [1])) for name in ("BYHOUR", "BYMINUTE", "BYSECOND"))
     if (last - _moment(start, zone)).days * per_day > MAX_REPEATS:
         raise UnreadableError(f"one of its events repeats over {MAX_REPEATS:,} times")
-    # The last day counts in full, and by the clock of the event; the library takes both for UTC.
+    # UNTIL includes its whole day and is in the event's time zone; the library assumes UTC.
     for until in _listed(rule.get("UNTIL"))[:1]:
         if isinstance(start, datetime):
             end = until if isinstance(until, datetime) else datetime.combine(until, time.max)
@@ -192,7 +192,7 @@ def _check_rule(rule: Any, start: date, last: datetime, zone: tzinfo) -> None:
 
 
 def _tell_series_apart(events: list[Any]) -> None:
-    """Give each series a UID of its own: the library takes two of one UID for versions, and drops one."""
+    """Give each series its own UID: the library takes two with the same UID for versions, and drops one."""
     uids: set[str] = set()
     for event in events:
         if "UID" in event and "RECURRENCE-ID" not in event:
@@ -208,7 +208,7 @@ def _tell_series_apart(events: list[Any]) -> None:
 
 
 def _moment(value: date, zone: tzinfo | None) -> datetime:
-    """A moment in time; a day begins, and a time without a zone is, in `zone`."""
+    """`value` as a moment: a day becomes its start in `zone`; a time without a zone is in `zone`."""
     if not isinstance(value, datetime):
         return datetime.combine(value, time(), zone)
     return value if value.tzinfo is not None else value.replace(tzinfo=zone)

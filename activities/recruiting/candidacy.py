@@ -1,4 +1,4 @@
-"""A candidacy: the stage it is at, and what an answer or a due time makes of it. Pure rules."""
+"""A candidacy: its stage, and the transitions on answers and due times. Pure rules."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pydantic import AwareDatetime, BaseModel, Field, SerializerFunctionWrapHand
 
 from common.agents.recruiter import Slot
 
-# How often an automatic reply may postpone a date, and by how much.
+# How often automatic replies may postpone a deadline, and by how much at most.
 MAX_MOVES = 3
 LONGEST_ABSENCE = timedelta(days=60)
-# A candidate who wants another time is offered others once; after that a person is asked.
+# A candidate who wants another time gets a second proposal; after that, a person takes a look.
 MAX_PROPOSALS = 2
 PROPOSED_AT_ONCE = 3
 MAX_EXCERPT = 200
@@ -22,7 +22,7 @@ MAX_WRITTEN = 1_500
 
 
 class Stage(StrEnum):
-    """Where a candidacy stands. Those from `interview` on are final."""
+    """The stages of a candidacy. From `INTERVIEW` on, they are final."""
 
     LISTED = "listed"
     ASKED = "asked"
@@ -67,15 +67,15 @@ class MailReading(BaseModel, frozen=True):
 
 
 class JudgedReading(MailReading, frozen=True):
-    """A reading, held against the rules. `read_as`: what a language model took the mail for, where a person
-    is to read it.
+    """A reading after a check against the rules. `read_as`: a language model's reading, for a person who has
+    to read the mail.
     """
 
     read_as: str = ""
 
 
 class Happened(BaseModel, frozen=True):
-    """One event of a candidacy. `told` is untrusted where a candidate wrote it."""
+    """One event of a candidacy. `told` may be a candidate's text, so it is untrusted."""
 
     at: AwareDatetime
     what: str
@@ -83,19 +83,19 @@ class Happened(BaseModel, frozen=True):
 
 
 class Candidacy(BaseModel):
-    """One candidate's way through the process, in few bytes: a thousand of them are carried over together.
+    """One candidate's progress, kept small: a thousand candidacies are carried over together.
 
     Slots are given by their index in the agent's input.
 
     Attributes:
-        due: when to act although no mail came: follow up, give up, or regard the interview as begun.
+        due: when to act without mail: follow up, give up, or consider the interview begun.
         offered: the slots held for the candidate; they are offered to nobody else meanwhile.
         seen: the slots that the candidate did not want, or that are gone.
-        slot: the slot chosen.
+        slot: the chosen slot.
         back: the stage to return to once a person has answered the candidate.
-        wrote: what a person is to answer.
-        read_as: what a language model took that for; empty without one.
-        person_asked: the last letter was a person's own words, not one of ours.
+        wrote: the candidate's text that a person has to answer.
+        read_as: a language model's reading of that text; empty without one.
+        person_asked: the last letter was written by a person, not one of ours.
         last: Message-ID of the last mail, to keep the thread together.
     """
 
@@ -117,7 +117,7 @@ class Candidacy(BaseModel):
     happened: list[Happened] = Field(default_factory=list)
 
     def waits_for(self, slot: int) -> bool:
-        """Whether the candidate has chosen that slot and is yet to be invited to it."""
+        """Whether the candidate has chosen this slot and has not been invited to it yet."""
         return self.stage is Stage.CHOSEN and self.slot == slot
 
     @model_serializer(mode="wrap")
@@ -136,16 +136,16 @@ class Candidacy(BaseModel):
 
     @property
     def holds(self) -> tuple[int, ...]:
-        """The slots that nobody else can have."""
+        """The slots reserved for this candidate."""
         return self.offered + (() if self.slot is None else (self.slot,))
 
     def note(self, at: datetime, what: str, told: str = "") -> None:
-        """Record what happened; only the last 30 lines are kept, however much a candidate writes."""
+        """Record what happened. Only the last 30 lines are kept, as candidates may write any amount."""
         line = Happened(at=at.replace(microsecond=0), what=what, told=" ".join(told.split())[:MAX_EXCERPT])
         self.happened = [*self.happened, line][-30:]
 
     def end(self, stage: Stage) -> None:
-        """Go to a final stage and release every slot but that of an interview."""
+        """Go to a final stage and release all slots, except the one of an interview."""
         self.stage, self.due, self.back, self.wrote, self.read_as = stage, None, None, "", ""
         self.offered = ()
         if stage is not Stage.INTERVIEW:
@@ -154,10 +154,10 @@ class Candidacy(BaseModel):
     def take(
         self, reading: MailReading, text: str, now: datetime, within: timedelta, *, slots: Sequence[Slot]
     ) -> str:
-        """Apply an answer; `text` is untrusted, and only kept.
+        """Apply an answer; `text` is untrusted and only stored.
 
         Returns:
-            What people should be told, in words; empty where nothing is out of the ordinary.
+            What people should be told, in words; empty if nothing is unusual.
         """
         self.note(now, reading.says, text)
         if reading.says is Says.BOUNCE:
@@ -165,7 +165,7 @@ class Candidacy(BaseModel):
         if reading.says is Says.OUT_OF_OFFICE:
             return self._move(reading.back_at or now, now, within)
         if self.stage is Stage.SILENT:
-            # Late, but not too late while the agent is still running.
+            # A late answer still counts while the agent is running.
             self.stage, self.due = Stage.ASKED, now + within
         elif self.over:
             return self._after_the_end(reading.says)
@@ -182,7 +182,7 @@ class Candidacy(BaseModel):
         return ""
 
     def _goes_on(self, reading: MailReading, slots: Sequence[Slot]) -> bool:
-        """Act on what is clear; False where a person has to look."""
+        """Act on a clear answer; False if a person has to look."""
         match self.stage, reading.says:
             case Stage.ASKED, Says.YES:
                 if slots:
@@ -202,7 +202,7 @@ class Candidacy(BaseModel):
             case ((Stage.WAITING | Stage.CHOSEN | Stage.INVITED), Says.YES):
                 pass  # thanks
             case Stage.WAITING, Says.OTHER_TIME:
-                pass  # which is about to happen anyway
+                pass  # a proposal is coming anyway
             case _:
                 return False
         return True
@@ -215,7 +215,7 @@ class Candidacy(BaseModel):
         self.wrote = f"{self.wrote}\n\n{text}".strip()[-MAX_WRITTEN:]
 
     def answered(self, now: datetime, within: timedelta, slots: Sequence[Slot]) -> None:
-        """A person's reply went out: return to the stage before."""
+        """A person's reply was sent: return to the previous stage."""
         stage = self.back or Stage.LEFT
         self.replies += 1
         if stage in ENDS:
@@ -229,7 +229,7 @@ class Candidacy(BaseModel):
             self.due = slots[self.slot].start
 
     def left(self, slots: Sequence[Slot]) -> None:
-        """A person takes over; an invitation stands."""
+        """A person takes over; an invitation already sent remains valid."""
         if self.back is Stage.INVITED and self.slot is not None:
             self._resume()
             self.due = slots[self.slot].start
@@ -237,40 +237,40 @@ class Candidacy(BaseModel):
             self.end(Stage.LEFT)
 
     def asked(self, now: datetime, within: timedelta) -> None:
-        """The first letter went out."""
+        """The first letter was sent."""
         self.stage, self.due = Stage.ASKED, _minute(now + within)
         self.person_asked = False
 
     def reminded(self, now: datetime, within: timedelta) -> None:
-        """The one follow-up went out."""
+        """The only follow-up was sent."""
         self.followed_up, self.due = True, _minute(now + within)
         self.person_asked = False
 
     def proposed(self, places: Sequence[int], now: datetime, within: timedelta) -> None:
-        """A letter that offers these slots went out; they are held."""
+        """A letter offering these slots was sent; they are now held."""
         self.stage, self.offered, self.due = Stage.PROPOSED, tuple(places), _minute(now + within)
         self.proposals += 1
         self.person_asked = False
 
     def invited(self, slots: Sequence[Slot]) -> None:
-        """The invitation went out; the candidate may still withdraw until the interview begins."""
+        """The invitation was sent; the candidate may still withdraw until the interview begins."""
         assert self.slot is not None
         self.stage, self.due = Stage.INVITED, slots[self.slot].start
         self.invitations += 1
         self.person_asked = False
 
     def queue(self) -> None:
-        """Wait for slots; those held are released and not offered to this candidate again."""
+        """Wait for slots; release those held, and do not offer them to this candidate again."""
         self.seen = tuple(dict.fromkeys((*self.seen, *self.holds)))
         self.stage, self.slot, self.offered, self.due = Stage.WAITING, None, (), None
 
     def _resume(self) -> None:
-        """Return from a person to the stage before."""
+        """Return from a person to the previous stage."""
         assert self.back is not None
         self.stage, self.back, self.wrote, self.read_as = self.back, None, "", ""
 
     def _choose(self, place: int, slots: Sequence[Slot]) -> None:
-        # Due when it begins: unless the invitation was approved by then, it is too late.
+        # Due when the slot begins: if the invitation is not approved by then, it is too late.
         self.stage, self.slot, self.offered, self.due = Stage.CHOSEN, place, (), slots[place].start
 
     def _bounced(self) -> str:
@@ -286,7 +286,7 @@ class Candidacy(BaseModel):
         return "withdrew after the invitation; tell the interviewer" if invited else ""
 
     def _move(self, back_at: datetime, now: datetime, within: timedelta) -> str:
-        """Wait until somebody is back; not forever, whatever an automatic reply says."""
+        """Postpone the deadline until the candidate is back. Limited: automatic replies may say anything."""
         if self.stage in (Stage.ASKED, Stage.PROPOSED) and self.due and self.moves < MAX_MOVES:
             self.moves += 1
             back_at = min(max(back_at, now), now + LONGEST_ABSENCE)
@@ -302,5 +302,5 @@ class Candidacy(BaseModel):
 
 
 def _minute(at: datetime) -> datetime:
-    """The next full minute: candidacies that fall due together are handled in one round."""
+    """The next full minute, so that candidacies due at about the same time are handled in one round."""
     return at.replace(second=0, microsecond=0) + timedelta(minutes=1)

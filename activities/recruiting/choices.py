@@ -1,7 +1,7 @@
-"""The answers that a candidate can give by a link in a letter, at each stage. Pure rules.
+"""The answers that candidates can give with links in a letter, at each stage. Pure rules.
 
-A choice names what it stands for, not its place in a letter: a slot by its index in the agent's input,
-another time by the proposal it declines. So no link of an old letter is taken for something offered since.
+A choice's name says what it stands for, not its position in a letter: a slot is named by its index in the
+agent's input, another time by the proposal it declines. So a link in an old letter cannot mean a newer offer.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ YES, NO, SLOT, OTHER, MOVE = "yes", "no", "slot", "other", "move"
 
 
 def interested() -> tuple[Choice, ...]:
-    """The choices of a letter that asks whether the position interests."""
+    """The choices of a letter that asks whether the candidate is interested."""
     return Choice(name=YES, label="Yes, I am interested"), Choice(name=NO, label="No, I am not interested")
 
 
 def times(places: Sequence[int], proposal: int, slots: Sequence[Slot]) -> tuple[Choice, ...]:
-    """The choices of a letter, the candidate's `proposal`-th, that offers the slots at these places."""
+    """The choices of the candidate's `proposal`-th proposal, which offers the slots with these indices."""
     offered = [Choice(name=f"{SLOT}-{place}", label=slots[place].in_words) for place in places]
     return *offered, Choice(name=f"{OTHER}-{proposal}", label="None of these times; another one"), _withdraw()
 
@@ -32,7 +32,7 @@ def invited(invitation: int) -> tuple[Choice, ...]:
 
 
 def on_offer(candidacy: Candidacy, slots: Sequence[Slot]) -> tuple[Choice, ...]:
-    """What the candidate can choose as the candidacy stands; where a person answers, as it stood before."""
+    """What the candidate can choose now; while a person is answering, what they could choose before that."""
     stage = candidacy.back if candidacy.stage is Stage.WITH_HUMAN else candidacy.stage
     match stage:
         case Stage.ASKED | Stage.SILENT:
@@ -50,7 +50,7 @@ def on_offer(candidacy: Candidacy, slots: Sequence[Slot]) -> tuple[Choice, ...]:
 
 
 def reading_of_choice(name: str, candidacy: Candidacy) -> MailReading:
-    """What a choice that is on offer says."""
+    """The reading that a choice on offer stands for."""
     kind, _, number = name.partition("-")
     if kind == SLOT:
         return MailReading(says=Says.SLOT, slot=candidacy.offered.index(int(number)) + 1)

@@ -15,13 +15,13 @@ from common.mail import Letter
 def invitation(
     request: DraftInvitations, draft: InvitationDraft, agent: str, *, links: bool = False
 ) -> Invitation:
-    """The invitation of one candidate as it will be sent; the same draft gives the same bytes.
+    """One candidate's invitation as it will be sent; the same draft gives the same bytes.
 
-    With `links`, it offers answers as links.
+    With `links`, the candidate can answer with links.
     """
     text = invitation_text(request.role, request.sender, draft)
     letter = Letter(
-        # The activity that sends it prefixes the key of its approval.
+        # The activity that sends it adds the approval's key in front.
         key=f"invitation:{draft.candidate.id}:{draft.number}",
         agent=agent,
         to=draft.candidate.email,
@@ -36,7 +36,7 @@ def invitation(
 
 
 def calendar_object(request: DraftInvitations, draft: InvitationDraft, agent: str, text: str) -> str:
-    """The iCalendar object. Its UID stays the candidate's; a later invitation has a higher SEQUENCE."""
+    """The iCalendar object. The UID stays the same per candidate; later invitations raise the SEQUENCE."""
     from icalendar import Calendar, Event, vCalAddress, vText
 
     calendar = Calendar()

@@ -32,7 +32,7 @@ class WrittenLetter(BaseModel, frozen=True):
 
 
 class LetterBook(BaseModel, frozen=True):
-    """Every letter that one approval covers; of proposals of times, all but the times."""
+    """All letters that one approval covers; proposals lack only their times."""
 
     sender: str
     title: str
@@ -41,7 +41,7 @@ class LetterBook(BaseModel, frozen=True):
     slots: tuple[Slot, ...]
 
     def compose(self, outgoing: Outgoing) -> tuple[str, str]:
-        """Subject and text of one of the letters.
+        """The subject and text of one of the letters.
 
         Raises:
             KeyError: no such candidate.
@@ -73,7 +73,7 @@ class LetterBook(BaseModel, frozen=True):
 
 
 def book_of(request: DraftLetters) -> LetterBook:
-    """Every letter of the request."""
+    """All letters of the request."""
     return LetterBook(
         sender=request.sender,
         title=request.role.title,
@@ -129,5 +129,5 @@ def ending(sender: str) -> str:
 
 
 def sample_slots(slots: Sequence[Slot]) -> Sequence[Slot]:
-    """The slots named in the sample of a proposal."""
+    """The slots named in a sample proposal."""
     return slots[:PROPOSED_AT_ONCE]

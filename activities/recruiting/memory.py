@@ -1,4 +1,4 @@
-"""What the recruiter carries over: every candidacy, what people are asked, and what they answered."""
+"""The state that the recruiter carries over: candidacies, open questions, and answers to them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from common.approval.types import Answer
 from common.artifacts import ArtifactRef
 from common.digest import digest_bytes
 
-# Five mails from each of a thousand candidates; duplicates of a mail arrive soon after it.
+# Enough for five mails from each of a thousand candidates. Duplicates arrive soon after the original.
 MAX_SEEN = 5_000
 
 
@@ -28,17 +28,18 @@ class RecruiterMemory(BaseModel):
     """The recruiter's state, in one object.
 
     Attributes:
-        unread: number of profiles that could not be read; `weak` says why the ranking may say little.
+        unread: number of profiles that could not be read.
+        weak: why the ranking may mean little.
         courses: the candidacies by candidate, in the order of the ranking.
         draft: path of the file with all letters.
-        approval: allows the letters of `plan`; `decision` says the same in words.
+        approval: allows the letters of `plan`; `decision` says it in words.
         evidence: what voided an earlier approval, for the next question.
-        invitations: the invitations people are asked about, kept until their answer has been acted on.
+        invitations: the invitations that people are asked about, until their answer has been acted on.
         replies: likewise, by candidate.
         answers: what people decided, by question, until it has been acted on.
-        seen: short digests of the Message-IDs of mails that were read, and of letters answered by a link.
-        letters: number of letters by what became of them.
-        look_again: when to try again to read a calendar.
+        seen: short digests of the Message-IDs of mails already read, and of letters answered with a link.
+        letters: number of letters by outcome.
+        look_again: when to retry reading a calendar.
     """
 
     ranking: ArtifactRef | None = None
@@ -68,14 +69,14 @@ class RecruiterMemory(BaseModel):
         return all(candidacy.over for candidacy in self.courses.values())
 
     def next_due(self, now: datetime) -> datetime | None:
-        """When to act although no mail came; `now` where a first letter has not gone out yet."""
+        """When to act without mail; `now` if a first letter has not been sent yet."""
         if any(self.at(Stage.LISTED)):
             return now
         dues = [candidacy.due for candidacy in self.courses.values() if candidacy.due and not candidacy.over]
         return min([*dues, *([self.look_again] if self.look_again else [])], default=None)
 
     def is_new(self, message_id: str) -> bool:
-        """Whether this mail has not been read before; marks it as read."""
+        """Mark this mail as read; whether it had not been read before."""
         if self.has_seen(message_id):
             return False
         self.seen = [*self.seen, _short(message_id)][-MAX_SEEN:]
@@ -86,12 +87,12 @@ class RecruiterMemory(BaseModel):
         return _short(message_id) in self.seen
 
     def count(self, status: str) -> None:
-        """Count a letter under what became of it."""
+        """Count a letter by its outcome."""
         self.letters[status] = self.letters.get(status, 0) + 1
 
     @property
     def counts(self) -> dict[str, int]:
-        """Number of candidacies by stage."""
+        """The number of candidacies by stage."""
         return dict(Counter(str(candidacy.stage) for candidacy in self.courses.values()))
 
 

@@ -1,7 +1,7 @@
-"""Takes protected attributes out of a profile before anything ranks it. The words are in `protected.toml`.
+"""Removes protected attributes from a profile before it is ranked. The words are in `protected.toml`.
 
-A field of a form is removed with its value, a sentence that states such a fact as a whole, and pronouns,
-titles, nationalities and the name word by word. A leak is worse than a lost skill.
+Form fields are removed with their values, sentences that state such a fact as a whole, and pronouns, titles,
+nationalities and the name word by word. If in doubt, text is removed: a leak is worse than a lost skill.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ REMOVED = "[removed]"
 
 
 class Protected(StrEnum):
-    """The categories, as a report names them."""
+    """The categories, named as in the report."""
 
     NAME = "name and contact"
     AGE = "age or birth"
@@ -38,13 +38,13 @@ class Protected(StrEnum):
 
 @dataclass(frozen=True)
 class Stripped:
-    """What is left of a profile, and how often each category was removed; never what."""
+    """What is left of a profile, and how often each category was removed, but never the removed text."""
 
     text: str
     removed: dict[Protected, int]
 
 
-# What is looked for takes time with the square of a line's length, and nobody writes lines so long.
+# Longer lines are split, because matching takes quadratic time. Nobody writes such lines.
 MAX_LINE = 1000
 _PART = re.compile(rf".{{1,{MAX_LINE}}}(?:(?<= )|(?= )|$)|.{{1,{MAX_LINE}}}", re.DOTALL)
 
@@ -64,10 +64,10 @@ def strip(profile: str, name: str, email: str = "") -> Stripped:
 
 
 def _lines(profile: str) -> list[str]:
-    """Normalised lines: one form of each character, none invisible, wrapped lines joined."""
+    """The lines, with normalised characters, no invisible ones, and wrapped lines joined."""
     text = unicodedata.normalize("NFKC", profile)
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("’", "'")
-    # What ends a line, a page or a record; what separates fields; then whatever else cannot be seen.
+    # Unify separators of lines, pages and records, and of fields; then drop other invisible characters.
     text = re.sub("[\v\f\x1c-\x1e\x85\u2028\u2029]", "\n", text).replace("\x1f", "\t")
     text = "".join(char for char in text if char in "\n\t" or unicodedata.category(char) not in ("Cf", "Cc"))
     lines: list[str] = []
@@ -87,21 +87,21 @@ def _segments(line: str) -> Iterator[tuple[str, str]]:
 
 
 class _Table:
-    """Removes the columns below the labels of a header row, for as long as rows have as many fields."""
+    """Removes the columns below protected labels of a header row, while rows have as many fields as it."""
 
     def __init__(self) -> None:
         self._columns: dict[int, Protected] = {}
         self._width = 0
 
     def without(self, fields: list[tuple[str, str]], removed: Counter[Protected]) -> list[tuple[str, str]]:
-        """The fields of the next line."""
+        """The fields of the next line, without those of protected columns."""
         filled = [place for place, (text, _) in enumerate(fields) if text.strip()]
         labels = {
             place: Protected[found.lastgroup or ""]
             for place in filled
             if (found := _patterns().label.match(fields[place][0])) and _is_label(fields[place][0])
         }
-        # Labels in pairs with their values stand at the first, third, fifth place.
+        # In label-value pairs, labels are only first, third, fifth and so on; otherwise it is a header row.
         if any(filled.index(place) % 2 for place in labels):
             self._columns, self._width = labels, len(fields)
         elif len(fields) != self._width:
@@ -114,13 +114,13 @@ class _Table:
 
 
 def _is_label(field: str) -> bool:
-    """Whether it is the label of a field whose value stands elsewhere."""
+    """Whether a field is only a label, with its value in another field."""
     found = _patterns().label.match(field)
     return found is not None and not field[found.end() :].strip()
 
 
 def _segment(text: str, after_label: bool, removed: Counter[Protected]) -> tuple[str, bool]:
-    """A field without what is protected; and whether it was a label whose value follows."""
+    """A field without protected attributes; and whether it was a label whose value follows."""
     if not text.strip():
         return text, after_label
     if after_label:
@@ -136,7 +136,7 @@ def _sentences(text: str) -> list[str]:
 
 
 def _sentence(text: str, removed: Counter[Protected]) -> str:
-    # Also without hyphens: a line may have been broken within a word.
+    # Also search without hyphens: a line may be broken within a word.
     forms = {text, text.replace("-", "")}
     told = [each for each, pattern in _patterns().whole if any(pattern.search(form) for form in forms)]
     removed.update(told)
@@ -160,7 +160,7 @@ def _without_words(text: str, removed: Counter[Protected]) -> str:
 
 
 class _Names:
-    """The forms a name may take in a text: its parts in any spelling, alone and joined."""
+    """The forms a name may take in a text: its parts in various spellings, alone and joined."""
 
     def __init__(self, name: str, email: str) -> None:
         parts = [
@@ -175,7 +175,7 @@ class _Names:
         self._long = {form for part in long for form in _folded(part)}
         whole = [form for part in parts for form in _folded(part)]
         self._joined = {one + other for one in whole for other in whole if one != other}
-        # Scripts without spaces and capitals: the name stands within what looks like one word.
+        # In scripts without spaces and capitals, the name is part of what looks like one word.
         glyphs = [part for part in parts if all(map(_is_glyph, part))]
         within = {one + other for one in glyphs for other in glyphs if one != other}
         within |= {part for part in glyphs if len(part) > 1}
@@ -222,7 +222,7 @@ class _Names:
 
 
 def _folded(word: str) -> tuple[str, ...]:
-    """A word without case and accents, with umlauts written in both ways."""
+    """The forms of a word without case and accents, with umlauts written both ways."""
     word = word.casefold()
     forms = []
     for table in (_PLAIN, _GERMAN):
@@ -247,7 +247,7 @@ _CONTACT = re.compile(
 
 @dataclass(frozen=True)
 class _Patterns:
-    """What `protected.toml` has looked for; to compile it takes longer than most that a process does."""
+    """The patterns of `protected.toml`. Compiling them is slow, so it is done on first use."""
 
     label: re.Pattern[str]
     whole: list[tuple[Protected, re.Pattern[str]]]
@@ -275,7 +275,7 @@ def _patterns() -> _Patterns:
         if "labels" in each
     ]
     return _Patterns(
-        # A label begins a line or field, maybe after a bullet, and ends at a colon, a dash or the end.
+        # A label starts a line or field, perhaps after a bullet, and ends at a colon, a dash or the end.
         label=re.compile(
             rf"^[\W_]*(?:{'|'.join(labels)})[\W_]*?(?:\s*[:=]\s*|\s+[-–—]\s+|\s*$)", re.IGNORECASE
         ),

@@ -1,4 +1,4 @@
-"""Ranks stripped profiles by the requirements they meet, each with a quote. Pure functions."""
+"""Ranks stripped profiles by the requirements they meet, with a quote for each. Pure functions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from activities.llm.sentences import STOP_WORDS, count_stems, lines_and_sentence
 from activities.recruiting.records import Ranked, Reason
 from common.agents.recruiter import Role
 
-# At most so many, the best by the rules, are shown to a language model; the rest keep the rules' order.
+# How many profiles, the best by rules, are shown to a language model; the rest keep the rules' order.
 SHOWN = 40
 MAX_SHOWN_CHARACTERS = 4_000
 MAX_QUOTE = 300
@@ -21,7 +21,7 @@ MAX_QUOTE = 300
 
 @dataclass(frozen=True)
 class Profile:
-    """A stripped profile. `number` is all that a language model knows of the candidate."""
+    """A stripped profile. A language model identifies the candidate only by `number`."""
 
     number: int
     id: str
@@ -31,10 +31,10 @@ class Profile:
 
 
 def rank(role: Role, profiles: Sequence[Profile], model: LanguageModel) -> tuple[list[Ranked], ModelReply]:
-    """The candidates, best first, and the reply of whoever ranked them.
+    """The candidates, best first, and the reply of the model that ranked them.
 
-    The rules come first: must-haves, nice-to-haves, then shared words. A language model reorders the best of
-    them; it sees neither name nor id.
+    Rules rank first: by must-haves, nice-to-haves, then shared words. A language model then reorders the
+    best; it sees neither names nor ids.
     """
     scores = _relevance(role, profiles)
     ranked = {each.number: _by_rules(role, each) for each in profiles}
@@ -52,7 +52,7 @@ def rank(role: Role, profiles: Sequence[Profile], model: LanguageModel) -> tuple
         ModelRequest(
             task="Rank job candidates by how well their profiles fit a role",
             instruction=role_text(role),
-            # Sorted by content, so that the order they were given in has no effect.
+            # Sorted by content, so that the input order has no effect.
             items=[
                 ModelItem(id=f"profile-{each.number}", text=each.text[:MAX_SHOWN_CHARACTERS])
                 for each in sorted(shown, key=lambda each: (each.text, each.id))
@@ -79,7 +79,7 @@ def rank(role: Role, profiles: Sequence[Profile], model: LanguageModel) -> tuple
 
 
 def weak_match(role: Role, ranked: Sequence[Ranked]) -> str:
-    """Why an order by rules may say little; empty where it need not."""
+    """Why a ranking by rules may mean little; empty if there is no reason."""
     if all(each.unread for each in ranked):
         return "no candidate has a profile that could be read"
     if (role.must_have or role.nice_to_have) and not any(each.reasons for each in ranked):
@@ -110,7 +110,7 @@ def _by_rules(role: Role, profile: Profile) -> Ranked:
 
 
 def _told(what: str, must: bool, text: str) -> Reason | None:
-    """The first sentence that meets `what`: it holds each of its meaningful words and does not deny them."""
+    """The first sentence that meets `what`: it contains all its meaningful words and does not negate them."""
     wanted = {stem for _, stem, _ in stems(_spelled(what)) if stem not in STOP_WORDS}
     if not wanted:
         return None
@@ -123,7 +123,7 @@ def _told(what: str, must: bool, text: str) -> Reason | None:
 
 
 def _line_before(text: str, start: int) -> str:
-    """The clause that a line begins within: `no experience with` before a line break is meant, too."""
+    """The negated clause that a line continues, such as `no experience with` before a line break."""
     before = text[:start].rstrip(" \t")
     if not before.endswith("\n") or before.endswith("\n\n") or not text[start].isalpha():
         return ""
@@ -132,7 +132,7 @@ def _line_before(text: str, start: int) -> str:
 
 
 def _spelled(text: str) -> str:
-    """Spell out names that end in symbols: otherwise C, C++ and C# would be one."""
+    """Spell out names with symbols; otherwise C, C++ and C# would be the same word."""
     text = re.sub(r"(?i)\bc\+\+", "cplusplus", text)
     text = re.sub(r"(?i)\b([cf])#", r"\1sharp", text)
     return re.sub(r"(?i)(?<!\w)\.net\b", "dotnet", text)
@@ -145,7 +145,7 @@ _DENIAL = re.compile(
 
 
 def _denied(sentence: str, wanted: set[str]) -> bool:
-    """Whether the clause with the words denies them, as in `no experience with Python`."""
+    """Whether a clause with any of the words negates them, as in `no experience with Python`."""
     for clause in re.split(rf"[,;]|:(?!\s*{_DENIAL.pattern})|\bbut\b", sentence):
         if wanted & {stem for _, stem, _ in stems(clause)} and _DENIAL.search(clause):
             return True

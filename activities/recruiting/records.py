@@ -1,4 +1,4 @@
-"""Requests and results of the recruiter's activities. Light to import."""
+"""Requests and results of the recruiter's activities. Cheap to import."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from common.mail import Choice, Sent
 
 
 class RankRequest(BaseModel, frozen=True):
-    """Rank these candidates for the role; their files lie below the folder `profiles`."""
+    """Asks to rank these candidates for the role; their files are below the folder `profiles`."""
 
     role: Role
     candidates: tuple[Candidate, ...]
@@ -27,7 +27,7 @@ class RankRequest(BaseModel, frozen=True):
 class Reason(BaseModel, frozen=True):
     """Why a candidate fits: words of the stripped profile, from character `start` to `end`.
 
-    `about` is the requirement they meet, `must` whether it is a must-have.
+    `about` is the requirement that they meet; `must`: it is a must-have.
     """
 
     about: str
@@ -38,10 +38,10 @@ class Reason(BaseModel, frozen=True):
 
 
 class Ranked(BaseModel, frozen=True):
-    """A candidate in the ranking: how many requirements the profile meets, and which are missing.
+    """A candidate in the ranking: how many requirements the profile meets, and which must-haves are missing.
 
-    `words` is a language model's comment, empty without one. `unread` says why there is no profile, and is
-    empty where there is one.
+    `words` is a language model's comment, empty without one. `unread` says why there is no profile; empty if
+    there is one.
     """
 
     id: str
@@ -55,7 +55,7 @@ class Ranked(BaseModel, frozen=True):
 
 
 class CandidateRanking(BaseModel, frozen=True):
-    """All candidates, best first; `removed` counts what was taken out of the profiles, by category."""
+    """All candidates, best first; `removed` counts what was removed from the profiles, by category."""
 
     role: Role
     model: str
@@ -64,7 +64,7 @@ class CandidateRanking(BaseModel, frozen=True):
 
 
 class RankingDone(BaseModel, frozen=True):
-    """The stored ranking, and what an agent needs of it: the ids, best first, and why that may say little."""
+    """The stored ranking, and what the agent needs of it: the ids, best first, and why it may mean little."""
 
     ranking: ArtifactRef
     order: tuple[str, ...]
@@ -77,7 +77,7 @@ class RankingDone(BaseModel, frozen=True):
 
 
 class DraftLetters(BaseModel, frozen=True):
-    """Draft letters to these candidates, in this order."""
+    """Asks to draft letters to these candidates, in this order."""
 
     role: Role
     candidates: tuple[Candidate, ...]
@@ -90,7 +90,7 @@ class DraftLetters(BaseModel, frozen=True):
 
 
 class DraftedLetters(BaseModel, frozen=True):
-    """The plan to ask about, and the name of the agent's file with every letter, for people to read."""
+    """The plan to ask about, and the name of the agent's file with all letters, for people to read."""
 
     plan: OutreachPlan
     path: str
@@ -105,10 +105,10 @@ class LetterKind(StrEnum):
 
 
 class Outgoing(BaseModel, frozen=True):
-    """One of the approved letters, to go out now. `slots` are the indices of the slots a proposal offers.
+    """One of the approved letters, to be sent now. `slots` are the indices of the slots a proposal offers.
 
-    `number` tells letters of one kind apart; with candidate and kind it makes the letter's key. `choices` are
-    the answers that it offers as links.
+    `number` tells letters of the same kind apart; with candidate and kind, it forms the letter's key.
+    `choices` are the answers that it offers as links.
     """
 
     candidate: str
@@ -120,7 +120,7 @@ class Outgoing(BaseModel, frozen=True):
 
 
 class SendOutreach(BaseModel, frozen=True):
-    """Send these of the plan's letters, as allowed by `authorization`. `chain`: see `Letter`."""
+    """Asks to send these letters of the plan, as `authorization` allows. `chain`: see `Letter`."""
 
     plan: OutreachPlan
     letters: tuple[Outgoing, ...] = Field(max_length=200)
@@ -129,7 +129,7 @@ class SendOutreach(BaseModel, frozen=True):
 
 
 class SendInvitations(BaseModel, frozen=True):
-    """Send the plan's invitations to the candidates in `only`, as allowed by `authorization`."""
+    """Asks to send the plan's invitations, as `authorization` allows; without `only`, all of them."""
 
     plan: InvitationPlan
     only: tuple[str, ...] = ()
@@ -138,9 +138,9 @@ class SendInvitations(BaseModel, frozen=True):
 
 
 class SendReply(BaseModel, frozen=True):
-    """Send the plan's reply, as allowed by `authorization`, with what it offers as links.
+    """Asks to send the plan's reply, as `authorization` allows, with `choices` as links.
 
-    `withheld`: the candidate has written again meanwhile, so it is not sent.
+    `withheld`: the candidate has written again meanwhile, so the reply is not sent.
     """
 
     plan: ReplyPlan
@@ -151,13 +151,13 @@ class SendReply(BaseModel, frozen=True):
 
 
 class SentLetters(BaseModel, frozen=True):
-    """What became of letters, by candidate."""
+    """The outcomes of letters, by candidate."""
 
     sent: dict[str, Sent]
 
 
 class CalendarRequest(BaseModel, frozen=True):
-    """Asks which of the slots are taken by the calendar at this path; no path is no calendar."""
+    """Asks which slots are taken in the calendar at this path; an empty path means no calendar."""
 
     calendar: PathOrAddress = ""
     slots: dict[int, Slot]
@@ -180,7 +180,7 @@ class InvitationDraft(BaseModel, frozen=True):
 
 
 class DraftInvitations(BaseModel, frozen=True):
-    """Draft invitations, dated `now`, the agent's time."""
+    """Asks to draft invitations, dated `now`, the agent's time."""
 
     role: str
     sender: str
@@ -189,7 +189,7 @@ class DraftInvitations(BaseModel, frozen=True):
 
 
 class RecruitingReportRequest(BaseModel, frozen=True):
-    """What the report is made of: the ranking and the candidacies."""
+    """What the report is made from: the ranking and the candidacies."""
 
     ranking: ArtifactRef
     courses: dict[str, Candidacy]

@@ -1,4 +1,4 @@
-"""The recruiter's report as data, Markdown and a page: who was ranked where and why, and what happened."""
+"""The recruiter's report as data, Markdown and HTML: how candidates were ranked, why, and what happened."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _WHAT = {
 
 @dataclass(frozen=True)
 class CandidateLine:
-    """One candidate of the report: the place in the ranking, why, and what happened."""
+    """One candidate in the report: the place in the ranking, the reasons, and what happened."""
 
     place: int
     ranked: Ranked
@@ -41,7 +41,7 @@ class CandidateLine:
 
 @dataclass(frozen=True)
 class RecruitingReport:
-    """What the report says."""
+    """The content of the report."""
 
     request: RecruitingReportRequest
     ranking: CandidateRanking
@@ -57,12 +57,12 @@ class RecruitingReport:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Candidates by how they stand."""
+        """The number of candidates by stage."""
         return dict(Counter(words(line.course.stage) for line in self.lines).most_common())
 
     @property
     def removed(self) -> str:
-        """What was taken out of the profiles, in a sentence; the categories, never what it was."""
+        """What was removed from the profiles, in a sentence: the categories, never the text."""
         if not self.ranking.removed:
             return "Nothing that tells of a protected attribute was found in the profiles."
         told = ", ".join(f"{category} ({count})" for category, count in sorted(self.ranking.removed.items()))
@@ -96,7 +96,7 @@ def words(name: str) -> str:
 
 
 def place(reason: Reason) -> str:
-    """Where a quote stands in the profile as it was ranked, in characters."""
+    """Where a quote is in the stripped profile, in characters."""
     return f"characters {reason.start}-{reason.end}"
 
 

@@ -1,4 +1,4 @@
-"""Sends the recruiter's letters: only those of an approved plan, each once under its own key."""
+"""Sends the recruiter's letters: only those of an approved plan, each once under its own idempotency key."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from common.digest import digest
 from common.errors import permanent
 from common.mail import Letter, Sent, SentStatus
 
-# What approvers may edit in each plan; checked again here, where it is acted on.
+# What approvers may edit in each plan; checked here again, before acting on it.
 OUTREACH_EDITABLE = ("leave_out",)
 INVITATIONS_EDITABLE = ("leave_out",)
 REPLY_EDITABLE = ("text",)
 
 
 class LetterSender(Protocol):
-    """Sends a letter once under its key, and knows what became of it."""
+    """Sends a letter once under its key, and knows its outcome."""
 
     async def send(self, letter: Letter, turn: str = "") -> Sent:
-        """Send it and say what became of it; what may have been sent under its key is not repeated.
+        """Send it and return the outcome; a letter that may have been sent under its key is not sent again.
 
-        Of all letters of one `turn` a single one goes out, whichever was the first.
+        Only one of the letters with the same `turn` is sent, whichever comes first.
         """
         ...
 
     async def find(self, letter: Letter) -> Sent | None:
-        """What became of the letter; None where it was certainly not sent and no earlier attempt can send it.
+        """The letter's outcome; None if it was certainly not sent and no earlier attempt can still send it.
 
         Raises:
-            ApplicationError: retryable, while an attempt may still be under way.
+            ApplicationError: retryable, while an attempt may still be in progress.
         """
         ...
 
@@ -62,7 +62,7 @@ def _as_if_sent(_: LetterActivities, request: SendOutreach | SendInvitations | S
 class LetterActivities:
     """The recruiter's destructive activities.
 
-    Each letter's key combines the approval's and its own.
+    Each letter's key combines the approval's key and its own.
     """
 
     def __init__(self, artifacts: ArtifactStore, authority: Authority, outbox: LetterSender) -> None:
@@ -73,11 +73,11 @@ class LetterActivities:
     @activity.defn(name="send_outreach")
     @rehearsed_as(_as_if_sent)
     async def send_outreach(self, request: SendOutreach) -> SentLetters:
-        """Send these of the approved letters, and say what became of each.
+        """Send the requested letters, which must be among the approved ones; return each outcome.
 
         Raises:
             ApplicationError: permanent: `NotAuthorized`, `PolicyRefused`, and what the sender raises.
-                Retryable: what the sender raises; letters that went out before are found under their keys.
+                Retryable: what the sender raises; letters already sent are found by their keys.
         """
         authorization = await self._allowed(request.authorization, request.plan, OUTREACH_EDITABLE)
         letters = await asyncio.to_thread(self._outreach, request, authorization.key)
@@ -87,14 +87,14 @@ class LetterActivities:
 
     @activity.defn(name="find_outreach")
     async def find_outreach(self, request: SendOutreach) -> SentLetters | None:
-        """What became of an attempt whose outcome is unknown; None where nothing went out."""
+        """The outcome of an attempt whose result was lost; None if nothing was sent."""
         key = _key(request.authorization)
         return await self._find(await asyncio.to_thread(self._outreach, request, key))
 
     @activity.defn(name="send_invitations")
     @rehearsed_as(_as_if_sent)
     async def send_invitations(self, request: SendInvitations) -> SentLetters:
-        """Send the approved invitations of those in `only`; raises as `send_outreach` does."""
+        """Send the approved invitations, limited to `only`; raises as `send_outreach`."""
         authorization = await self._allowed(request.authorization, request.plan, INVITATIONS_EDITABLE)
         return await self._send(_invitations(request, authorization.key))
 
@@ -106,19 +106,19 @@ class LetterActivities:
     @activity.defn(name="send_reply")
     @rehearsed_as(_as_if_sent)
     async def send_reply(self, request: SendReply) -> SentLetters:
-        """Send the approved reply; raises as `send_outreach` does."""
+        """Send the approved reply; raises as `send_outreach`."""
         authorization = await self._allowed(request.authorization, request.plan, REPLY_EDITABLE)
         return await self._send([] if request.withheld else _reply(request, authorization.key))
 
     @activity.defn(name="find_reply")
     async def find_reply(self, request: SendReply) -> SentLetters | None:
-        """Like `find_outreach`, for the one reply."""
+        """Like `find_outreach`, for the reply."""
         return await self._find(_reply(request, _key(request.authorization)))
 
     async def _allowed(
         self, given: Authorization | None, plan: BaseModel, editable: Sequence[str]
     ) -> Authorization:
-        """The approval of this plan."""
+        """Check and return the approval of this plan."""
         authorization = await asyncio.to_thread(
             self._authority.authorize, given, plan, activity.info(), ("chain",)
         )
@@ -174,9 +174,9 @@ def _key(authorization: Authorization | None) -> str:
 
 
 def _name(letter: Outgoing) -> str:
-    """Names the letter's turn, and last what is only known when it is sent: one key stands for one content.
+    """The letter's turn, then a digest of what is only known on sending, so that a key fixes the content.
 
-    An agent that a restored server brings back may find other slots free for the same turn.
+    After a restore of the server, an agent may find other slots free for the same turn.
     """
     later = digest(letter.model_dump(mode="json", include={"slots", "in_reply_to", "choices"}))[:12]
     return f"{letter.candidate}:{letter.kind}:{letter.number}:{later}"

@@ -1,4 +1,4 @@
-"""Interview slots, shared out among the candidates who wait for one."""
+"""Distributes interview slots among the candidates who wait for one."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pydantic import BaseModel
 from activities.recruiting.candidacy import PROPOSED_AT_ONCE, Candidacy, Stage
 from common.agents.recruiter import Slot
 
-# A slot that begins sooner is not offered.
+# A slot that begins within this time is not offered.
 LEAD = timedelta(hours=1)
 
 
 class Shares(BaseModel, frozen=True):
-    """The slots to offer to each candidate, by index; and the candidates for whom none is left."""
+    """The slots to offer to each candidate, by index, and the candidates for whom none is left."""
 
     proposals: dict[str, tuple[int, ...]]
     stranded: tuple[str, ...]
@@ -24,17 +24,17 @@ class Shares(BaseModel, frozen=True):
 def share_out(
     courses: dict[str, Candidacy], slots: Sequence[Slot], busy: Iterable[int], now: datetime
 ) -> Shares:
-    """Share the free slots out among those who wait, best candidates first; no slot goes to two.
+    """Distribute the free slots among those who wait, best candidates first; no slot is offered twice.
 
     Args:
         courses: the candidacies by candidate, in the order of the ranking.
         slots: all slots.
-        busy: the indices of those that a calendar says are taken.
+        busy: the indices of the slots that are taken in a calendar.
         now: the time; a slot that begins within the hour is not offered.
     """
     waiting = [name for name, candidacy in courses.items() if candidacy.stage is Stage.WAITING]
     held = {place for candidacy in courses.values() for place in candidacy.holds if not candidacy.over}
-    # An interview that has begun keeps its slot; nobody waits for that one to become free.
+    # The slot of an interview that has begun never becomes free again, so nobody waits for it.
     gone = {*busy, *(candidacy.slot for candidacy in courses.values() if candidacy.stage is Stage.INTERVIEW)}
     usable = [
         place

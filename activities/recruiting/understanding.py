@@ -1,7 +1,7 @@
-"""What a candidate's mail says: one of a few things, by rules or by a language model.
+"""Classifies a candidate's mail, by rules or with a language model.
 
-Whatever a mail tries, it comes to a `MailReading` and nothing else; `candidacy.py` decides what follows from
-that. Where the rules are not sure the mail is `unclear`, and a person looks at it.
+Whatever a mail contains, the only result is a `MailReading`; `candidacy.py` decides what follows from it. If
+the rules are not sure, the mail is `unclear`, and a person reads it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class ShortWords(BaseModel, frozen=True):
 
 
 def asked_last(candidacy: Candidacy, questions: Sequence[str]) -> Asked:
-    """What a candidate's mail answers."""
+    """What a candidate's next mail answers."""
     if candidacy.person_asked:
         return Asked.PERSON
     letter_has_them = candidacy.proposals == 0 and not candidacy.followed_up
@@ -43,13 +43,13 @@ def asked_last(candidacy: Candidacy, questions: Sequence[str]) -> Asked:
 def reading_of(
     mail: IncomingMail, offered: Sequence[Slot], address: str, asked: Asked = Asked.INTEREST
 ) -> MailReading | Think:
-    """What `mail` says where its kind or sender decides alone; else what to ask a model about its text."""
+    """The reading, if the kind or sender of `mail` decides it; else the request to a model about its text."""
     if mail.kind is MailKind.BOUNCE:
         return MailReading(says=Says.BOUNCE)
     if mail.kind is MailKind.OUT_OF_OFFICE:
         return MailReading(says=Says.OUT_OF_OFFICE, back_at=mail.back_at)
     if not mail.text.strip() or address.lower() != mail.sender.lower():
-        # From another address: the candidate, or anyone who was shown the letter.
+        # Mail from another address may be by the candidate, or by anyone who has seen the letter.
         return MailReading(says=Says.UNCLEAR)
     slots = "\n".join(f"{number}. {each.in_words}" for number, each in enumerate(offered, 1))
     return Think(
@@ -74,7 +74,7 @@ def reading_of(
 
 
 def opening_of(role: Role) -> Think:
-    """The request for the opening of the first letters."""
+    """The request to a model for the opening of the first letters."""
     return Think(
         instruction=(
             f"Write the opening of a letter to job candidates, after the greeting: two friendly sentences "
@@ -89,7 +89,7 @@ def opening_of(role: Role) -> Think:
 
 
 def draft_of(role: Role, wrote: str) -> Think:
-    """The request for the draft of a reply; a person reads it before it goes out."""
+    """The request to a model for the draft of a reply; a person reads it before it is sent."""
     return Think(
         instruction=(
             f"A job candidate wrote to us, see the material {MAIL!r}. Draft the reply, without greeting and "
@@ -110,7 +110,7 @@ def draft_of(role: Role, wrote: str) -> Think:
 def _mail_times_asked(think: Think) -> tuple[str, list[str], Asked]:
     material = {each.id: each.text for each in think.material}
     times = [line for line in material.get(OFFERED, "").split("\n") if re.match(r"\d+\. ", line)]
-    # Material is cut where it is too long; what is not known is taken for what gives the rules least.
+    # Material may have been cut because it was too long; if so, assume the case that lets rules decide least.
     asked = next((each for each in Asked if each == material.get(ASKED)), Asked.PERSON)
     return material.get(MAIL, ""), times, asked
 
@@ -129,13 +129,13 @@ def _flaw_in_reading(reading: MailReading, think: Think) -> str | None:
 
 
 def _held_against_rules(reading: MailReading, think: Think) -> JudgedReading:
-    """A language model's reading, as far as it counts; the whole of it is for whoever reads the mail."""
+    """The part of a language model's reading that counts; all of it goes to the person who reads the mail."""
     text, offered, asked = _mail_times_asked(think)
     ruled, words = read_by_rules(text, offered, asked), text.replace("’", "'").lower()
     against = {Says.YES: REFUSES, Says.SLOT: REFUSES, Says.NO: ACCEPTS}.get(reading.says)
     certain = ruled.says not in (Says.UNCLEAR, Says.QUESTION)
-    # What ends a candidacy or leads to an invitation is not taken against the signs. And what answers words
-    # that are not known here is not taken where the rules are not sure of it, too.
+    # A yes, a slot or a no is not accepted if the rules or words in the mail contradict it; nor, in answer to
+    # a person's own words, if the rules are not certain either.
     contradicted = against and (ruled != reading if certain else against.search(words))
     unfounded = asked is Asked.PERSON and not certain and against is not None
     says = Says.UNCLEAR if contradicted or unfounded else reading.says
@@ -143,7 +143,7 @@ def _held_against_rules(reading: MailReading, think: Think) -> JudgedReading:
     return JudgedReading(says=says, slot=reading.slot if says is Says.SLOT else 0, read_as=read_as)
 
 
-# A no alone cannot answer it.
+# A question that a bare no cannot answer.
 _OPEN_QUESTION = re.compile(r"\W*(?:when|where|what|which|how|who|why|please|tell|describe)\b", re.IGNORECASE)
 _ADDRESS = re.compile(r"https?:|www\.|\S@\S|\b[\w-]+\.(?:com|org|net|io|ai|de|co|info|biz)\b", re.IGNORECASE)
 

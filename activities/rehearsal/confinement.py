@@ -1,6 +1,6 @@
-"""Keeps a process from reaching outside: no connection, nothing written but in its own folder, no programs.
+"""Confines a process: no connections, no writes outside its own folder, no foreign programs.
 
-This is against accidents, not against hostile code: a program written in C, or a child process, is not held.
+This guards against accidents, not against hostile code: it does not restrict C code or child processes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from activities.safe_files import place_of
 from common.programs import scripts_folder
 
-# By its name in an audit event, the places of the paths among its arguments, and of what they count from.
+# By audit event: the positions of the paths among its arguments, each with the position of its dir_fd.
 _CHANGES: dict[str, tuple[tuple[int, int | None], ...]] = {
     "os.remove": ((0, 1),),
     "os.rmdir": ((0, 1),),
@@ -33,36 +33,36 @@ _CHANGES: dict[str, tuple[tuple[int, int | None], ...]] = {
 }
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _CONNECTS = ("socket.connect", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname")
-# Cuts what it runs off from the network: the auditor tries fixes so.
+# The auditor tries fixes with it, to run them without a network.
 _APART = "unshare"
 _PROGRAMS = ("subprocess.Popen", "os.posix_spawn", "os.exec")
 
 
-# What a name counts from that counts from no open folder.
+# The dir_fd of a path that is relative to the current directory.
 CURRENT = -1
 _OPENING: ContextVar[int] = ContextVar("opening", default=CURRENT)
 
 
 class OutsideError(PermissionError):
-    """Something outside was reached for; the message says what."""
+    """An attempt to reach outside; the message says what."""
 
 
 class Reached:
-    """What an activity has reached for outside, in words; empty where nothing.
+    """What an activity tried to reach outside, in words; empty if nothing.
 
-    `made_up` says what of its result comes from no real source.
+    `made_up` says which part of its result does not come from a real source.
     """
 
     def __init__(self) -> None:
         self.words = self.made_up = ""
 
 
-# Set for each activity of a rehearsal: many take an `OSError` for a bad day of the other side.
+# Set for each activity of a rehearsal. An exception is not enough: many take an `OSError` for an outage.
 REACHED: ContextVar[Reached | None] = ContextVar("reached", default=None)
 
 
 def confine(folder: Path) -> None:
-    """Confine this process to `folder` for good; programs may be run that came with this Python."""
+    """Confine this process to `folder` permanently. It may still run programs installed with this Python."""
     inside, programs = os.path.realpath(folder), os.path.realpath(scripts_folder())
     checks = _checks(inside, programs)
 
@@ -77,7 +77,7 @@ def confine(folder: Path) -> None:
                 reached.words = reached.words or words
             raise OutsideError(f"not in a rehearsal: {words}")
 
-    # The event of opening a file does not say which open folder its name counts from.
+    # The audit event `open` does not include the dir_fd, so remember it here.
     os_open = os.open
 
     def open_in(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
@@ -95,11 +95,11 @@ Check = Callable[[tuple[Any, ...]], str]
 
 
 def _checks(inside: str, programs: str) -> dict[str, Check]:
-    """By the name of an audit event, what it would reach outside, in words."""
+    """By audit event, a function that says in words what the event would reach outside; empty if nothing."""
 
     def is_inside(path: Any, folder: int = CURRENT) -> bool:
         if isinstance(path, int) or path is None:
-            return True  # a descriptor, whose opening was checked
+            return True  # a descriptor, checked when it was opened
         base = os.getcwd() if folder == CURRENT else place_of(folder)
         real = os.path.realpath(os.path.join(base, os.fsdecode(path)))
         return real == inside or real.startswith(inside + os.sep)
@@ -133,7 +133,7 @@ def _checks(inside: str, programs: str) -> dict[str, Check]:
     def ran(arguments: tuple[Any, ...]) -> str:
         program = arguments[0] if arguments[0] is not None else arguments[1][0]
         name = os.fsdecode(program)
-        # As it is called: the interpreter itself is a link that leads elsewhere.
+        # Do not resolve the program's name: the interpreter is a symlink to somewhere else.
         known = name in (_APART, sys.executable) or os.path.realpath(os.path.dirname(name)) == programs
         return "" if known else f"running {name}"
 

@@ -1,4 +1,4 @@
-"""For every activity of a rehearsal: not run, run within the house, or answered by a stand-in; and noted."""
+"""Wraps every activity of a rehearsal: runs it confined or answers with a stand-in, and records the call."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ from common.artifacts import ArtifactStore
 from common.errors import classify_error, permanent
 from common.settings import Settings
 
-# In the folder of a rehearsal: what its worker has called, and what activities are to answer, by name.
+# Files in the folder of a rehearsal: the calls its worker made, and preset answers by activity name.
 CALLS, ANSWERS = "calls.jsonl", "answers.json"
-# A call that fails is tried again, for days if need be; here a stand-in answers then.
+# Attempts before a stand-in answers. Outside a rehearsal, a failing call may be retried for days.
 TRIES = 2
 _LOCAL = timedelta(minutes=1)
 
@@ -59,9 +59,9 @@ class How(StrEnum):
 
 
 class RehearsedCall(BaseModel, frozen=True):
-    """A call of an activity in a rehearsal, at the agent's time; `why` it was not run as ever.
+    """A call of an activity in a rehearsal, at the agent's time; `why` says why it did not run as usual.
 
-    One that is `started` is a workflow that an activity has started, under its id.
+    With `STARTED`, it is instead a workflow that an activity started; `agent` is its id.
     """
 
     at: AwareDatetime
@@ -73,11 +73,11 @@ class RehearsedCall(BaseModel, frozen=True):
 
 
 class Rehearsal(Interceptor):
-    """A worker interceptor that keeps a rehearsal from doing anything.
+    """A worker interceptor that keeps a rehearsal from doing anything outside.
 
     Args:
-        folder: of the rehearsal; the process may write nowhere else.
-        artifacts: where what stand-ins refer to is stored.
+        folder: the rehearsal's; the process may write nowhere else.
+        artifacts: stores what stand-ins refer to.
     """
 
     def __init__(self, folder: Path, artifacts: ArtifactStore) -> None:
@@ -91,11 +91,11 @@ class Rehearsal(Interceptor):
         return _Rehearsed(next, self)
 
     def workflow_interceptor_class(self, input: WorkflowInterceptorClassInput) -> type[_InTime]:
-        """What stands around each workflow."""
+        """Wrap each workflow."""
         return _InTime
 
     def note(self, how: How, argument: Any, why: str = "") -> None:
-        """Write a call down."""
+        """Record a call."""
         info = activity.info()
         call = RehearsedCall(
             at=info.started_time,
@@ -164,13 +164,13 @@ def _is_final(failure: BaseException) -> bool:
 
 
 def _write(file: Path, call: RehearsedCall) -> None:
-    # One write, so that no two lines run together.
+    # A single write, so that concurrent lines do not mix.
     with file.open("ab", buffering=0) as calls:
         calls.write(call.model_dump_json().encode() + b"\n")
 
 
 class NotedStarts(temporalio.client.Interceptor):
-    """A client interceptor for what activities start: it begins in their time, and it is waited for."""
+    """A client interceptor that delays workflows started by activities to their time, and records them."""
 
     def __init__(self, folder: Path) -> None:
         self._calls = folder / CALLS
@@ -186,7 +186,7 @@ class _NotedStart(OutboundInterceptor):
         self._calls = calls
 
     async def start_workflow(self, input: StartWorkflowInput) -> WorkflowHandle[Any, Any]:
-        # It is to begin in the time of the agent that has it started, not in that of this machine.
+        # Start it at the time of the agent behind the activity, which is ahead of this machine's clock.
         ahead = its_time() - datetime.now(UTC)
         if ahead > timedelta():
             input.start_delay = ahead
@@ -202,7 +202,7 @@ class _InTime(WorkflowInboundInterceptor):
 
 
 class _Remote(WorkflowOutboundInterceptor):
-    """Makes ordinary activities of local ones, which know nothing of the agent's time."""
+    """Turns local activities into ordinary ones, because local ones do not know the agent's time."""
 
     def start_local_activity(self, input: StartLocalActivityInput) -> workflow.ActivityHandle[Any]:
         return self.next.start_activity(
@@ -230,14 +230,14 @@ class _Remote(WorkflowOutboundInterceptor):
 
 
 class _InContext(ThreadPoolExecutor):
-    """Threads that know which activity they work for, as those of the event loop's own pool do not."""
+    """Threads that run in their caller's context, and so know its activity; the loop's own pool's do not."""
 
     def submit(self, function: Any, /, *arguments: Any, **named: Any) -> Future[Any]:
         return super().submit(contextvars.copy_context().run, function, *arguments, **named)
 
 
 def begin_rehearsal(settings: Settings) -> None:
-    """Where this process is the worker of a rehearsal, confine it for good; within its event loop."""
+    """If this process is a rehearsal's worker, confine it permanently. Call this within its event loop."""
     if settings.rehearsal is not None:
         asyncio.get_running_loop().set_default_executor(_InContext(thread_name_prefix="rehearsal"))
         confine(settings.rehearsal)

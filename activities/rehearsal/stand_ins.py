@@ -1,4 +1,4 @@
-"""What answers in a rehearsal in place of an activity: its own stand-in, or one made up after its type."""
+"""Answers in place of activities in a rehearsal: an activity's own stand-in, or a value made up by type."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _OWN = "__rehearsed_as__"
 
 
 class NoStandInError(Exception):
-    """No value of a result type can be made up."""
+    """No value can be made up for a result type."""
 
 
 def rehearsed_as(answer: Callable[[Any, Any], Any]) -> Callable[[Activity], Activity]:
-    """Have `answer` stand in for an activity in every rehearsal: it takes its object and its argument.
+    """Have `answer` stand in for an activity in every rehearsal; it takes the activity's object and argument.
 
-    For what always reaches outside, and for a result by which the agent goes on, so that no value that is
-    made up after its type will do.
+    For activities that always reach outside, and for results on which the agent's course depends, so that a
+    value made up by type will not do.
     """
 
     def mark(function: Activity) -> Activity:
@@ -44,17 +44,17 @@ def has_own(function: Callable[..., Any]) -> bool:
 
 
 def its_time() -> datetime:
-    """The agent's time, within an activity that it waits for; in a rehearsal, far ahead of any clock."""
+    """The agent's time, within an activity that it waits for. In a rehearsal it is far ahead of the clock."""
     return activity.info().started_time if activity.in_activity() else datetime.now(UTC)
 
 
 def is_destructive(argument: object) -> bool:
-    """Whether an activity of that argument does what people have to approve: the kit's sign for that."""
+    """Whether an activity with this argument needs an approval; the kit marks those by a field."""
     return isinstance(argument, BaseModel) and "authorization" in type(argument).model_fields
 
 
 def looks_up(function: Callable[..., Any]) -> bool:
-    """Whether an activity looks for what another has done: what it returns may be that there is nothing."""
+    """Whether an activity looks up what another has done: its result may be None."""
     return type(None) in get_args(result_type(function))
 
 
@@ -64,12 +64,12 @@ def stand_in(function: Callable[..., Any], argument: Any, artifacts: ArtifactSto
     Args:
         function: the activity, bound to its object.
         argument: what it was called with.
-        artifacts: where what the answer refers to is stored.
-        answer: what it is to answer as JSON, where somebody has said so; else `None`.
+        artifacts: stores what the answer refers to.
+        answer: the preset answer as JSON, or `None`.
 
     Raises:
-        NoStandInError: none can be made up.
-        ValidationError: `answer` is none of its answers.
+        NoStandInError: no answer can be made up.
+        ValidationError: `answer` does not match the activity's result type.
     """
     if answer is not None:
         return TypeAdapter(result_type(function)).validate_python(answer)
@@ -81,12 +81,12 @@ def stand_in(function: Callable[..., Any], argument: Any, artifacts: ArtifactSto
 
 
 def result_type(function: Callable[..., Any]) -> Any:
-    """What an activity returns, as its signature says."""
+    """The return type in an activity's signature."""
     return get_type_hints(getattr(function, "__func__", function), include_extras=True).get("return")
 
 
 def _known(argument: object) -> Iterator[tuple[str, Any]]:
-    """Names and values of the argument, those of the models in it first: a plan's before its request's."""
+    """Names and values in the argument, nested models first, so that in a dict the outer values win."""
     if isinstance(argument, BaseModel):
         for _, value in argument:
             yield from _known(value)
@@ -94,7 +94,7 @@ def _known(argument: object) -> Iterator[tuple[str, Any]]:
 
 
 class _Maker:
-    """Makes values after types: what the argument has under that name, else the least that is valid."""
+    """Makes values by type: the argument's value of the same name if it fits, else a minimal valid one."""
 
     def __init__(self, known: Mapping[str, Any], artifacts: ArtifactStore) -> None:
         self._known = known
@@ -137,7 +137,7 @@ class _Maker:
 
 @cache
 def _of(model: type[BaseModel], name: str) -> Any:
-    """The type of a field with what bounds it."""
+    """The type of a field with its constraints."""
     return model.model_fields[name].rebuild_annotation()
 
 

@@ -44,9 +44,9 @@ class ResearchActivities:
     """The activities that work on fetched pages; none uses the network.
 
     Args:
-        artifacts: where texts and reports are stored.
-        files: keeps drafts.
-        drafts: the folder in which people find them on this machine.
+        artifacts: stores texts and reports.
+        files: stores drafts.
+        drafts: the folder where people find them on this machine.
     """
 
     def __init__(self, artifacts: ArtifactStore, files: AgentFiles, drafts: Path) -> None:
@@ -56,7 +56,7 @@ class ResearchActivities:
 
     @activity.defn(name="choose_links")
     async def choose_links(self, choice: LinkChoice) -> ChosenLinks:
-        """The best links by their texts."""
+        """The best links, judged by their text and path."""
         return ChosenLinks(links=tuple(ranked_links(choice.topic, choice.links, choice.keep)))
 
     @activity.defn(name="take_excerpt")
@@ -68,12 +68,12 @@ class ResearchActivities:
 
     @activity.defn(name="check_quotes")
     async def check_quotes(self, request: ReadRequest) -> PageReading:
-        """What a page says: claims whose quotes it contains word for word; other claims are dropped."""
+        """The claims of a page. Those whose quotes it does not contain word for word are dropped."""
         return await asyncio.to_thread(self._reading, request)
 
     @activity.defn(name="draft_report")
     async def draft_report(self, request: DraftRequest) -> Draft:
-        """Write the report, as Markdown and as one HTML page; nothing is published."""
+        """Write the report, as Markdown and as one HTML page, without publishing it."""
         agent = activity.info().workflow_id or ""
         return await asyncio.to_thread(self._draft, request, agent)
 
@@ -119,7 +119,7 @@ class ResearchActivities:
         )
 
     def _pages(self, request: DraftRequest) -> list[ReportPage]:
-        """The pages that were read, those with most to do with the topic first."""
+        """The pages that were read, most relevant first."""
         readings = {each.url: each for each in request.readings}
         pages = [
             ReportPage(place, source, self._claims(readings[source.url]), readings[source.url])
@@ -136,7 +136,7 @@ class ResearchActivities:
     def _placed(
         self, points: Sequence[Point], pages: Iterable[ReportPage]
     ) -> Iterable[tuple[ReportPage, Claim]]:
-        """The points of a comparison whose quotes are in the page they name."""
+        """The points of a comparison whose quotes occur in the page they name."""
         for page in pages:
             mine = [each for each in points if each.material == f"page-{page.place}"]
             if mine:

@@ -1,4 +1,4 @@
-"""What a language model is asked about pages: points, each with a quote from one. Pure functions."""
+"""Requests to a language model about pages: for points, each with a quote. Pure functions."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _COMPARE = (
 
 
 def about_page(topic: str, source: Source, excerpt: ArtifactRef) -> Think:
-    """Asks what the page says on the topic."""
+    """Asks what the page says about the topic."""
     material = (Material(id=TOPIC, text=topic), Material(id=PAGE, source=source.url, stored=excerpt))
     return Think(instruction=_READ, material=material, want=Structured(type="points"))
 
 
 def about_pages(readings: Sequence[PageReading]) -> Think:
-    """Asks where the pages agree and where they do not; reading N is the material `page-N`."""
+    """Asks where the pages agree and where they differ; reading N is the material `page-N`."""
     material = tuple(
         Material(id=f"page-{place}", source=each.url, stored=each.said)
         for place, each in enumerate(readings)

@@ -1,4 +1,4 @@
-"""Finds what a page says on a topic, by rules: ranked links, passages, quotes. Pure functions."""
+"""Finds what pages say about a topic, by rules: ranks links, finds passages and quotes. Pure functions."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from common.agents.researcher import SavedLink
 
 QUOTES = 12
 _FULL_WORDS = 14
-# About six thousand tokens: how much of a page a language model is shown.
+# How much of a page a language model is shown; about six thousand tokens.
 EXCERPT_CHARACTERS = 24_000
 _JUDGED_CHARACTERS = 200_000
-# The share of sentences below which a page is an index, or something else that can hardly be quoted.
+# A page with a smaller share of sentences is an index, or something else that can hardly be quoted.
 LEAST_PROSE = 0.2
 _BULLET = re.compile(r"(?:[-*•–]\s+)+(?=\S)")
 _NO_PAGE = re.compile(
@@ -35,7 +35,7 @@ _NO_PAGE = re.compile(
 
 
 def ranked_links(topic: str, links: Sequence[SavedLink], keep: int) -> list[SavedLink]:
-    """The `keep` best links for `topic` by BM25 over their words and paths, in the order found where equal.
+    """The `keep` best links for `topic` by BM25 over their words and paths; ties keep their order.
 
     Links that share no word with the topic come last; links to files without text are left out.
     """
@@ -50,25 +50,25 @@ def ranked_links(topic: str, links: Sequence[SavedLink], keep: int) -> list[Save
 
 
 def by_relevance(topic: str, texts: Sequence[str]) -> list[int]:
-    """The indexes of `texts`, those with most to do with `topic` first, by BM25 of their beginnings."""
+    """The indices of `texts`, most relevant to `topic` first, by BM25 over their beginnings."""
     counts = [count_stems(text[:_JUDGED_CHARACTERS]) for text in texts]
     score = scorer(topic, counts)
     return sorted(range(len(texts)), key=lambda place: (-score(counts[place]), place))
 
 
 def best_quotes(topic: str, text: str, *, lines: bool, keep: int = QUOTES) -> list[Claim]:
-    """The `keep` sentences of `text` that say most about `topic`, best first, near duplicates left out.
+    """The `keep` sentences of `text` that say most about `topic`, best first, without near duplicates.
 
     Args:
         topic: in words.
-        text: of a page.
-        lines: whether each line is a block of its own, as in the text of an HTML page.
-        keep: how many at most.
+        text: the page's text.
+        lines: whether each line is a separate block, as in the text of an HTML page.
+        keep: the most to return.
     """
     sentences = [_Sentence.of(text, span) for span in spans(text, lines=lines)]
     sentences = [each for each in sentences if _is_whole(each.text)]
     score = scorer(topic, [each.counts for each in sentences])
-    # BM25 favours the shortest sentences, which say little.
+    # BM25 favours very short sentences, which say little.
     scored = [(score(each.counts) * min(each.counts.total() / _FULL_WORDS, 1), each) for each in sentences]
     scored.sort(key=lambda pair: (-pair[0], pair[1].start))
     chosen: list[tuple[float, _Sentence]] = []
@@ -84,13 +84,13 @@ def best_quotes(topic: str, text: str, *, lines: bool, keep: int = QUOTES) -> li
 
 
 def reads_like_index(text: str, *, lines: bool) -> bool:
-    """Whether hardly any of `text` is sentences, as on pages that list others."""
+    """Whether `text` has hardly any sentences, as on pages that list others."""
     prosaic = (end - start for start, end in spans(text, lines=lines) if is_readable(text[start:end]))
     return sum(prosaic) < len(text) * LEAST_PROSE
 
 
 def excerpt(topic: str, text: str, limit: int = EXCERPT_CHARACTERS) -> str:
-    """The passages of `text` with most of the topic, in reading order; all of it if it is short."""
+    """The passages of `text` most relevant to the topic, in reading order; all of it if it is short."""
     if len(text) <= limit:
         return text
     blocks = [match.span() for match in re.finditer(r"\S.{0,2000}", text)]
@@ -114,7 +114,7 @@ def spans(text: str, *, lines: bool) -> Iterator[tuple[int, int]]:
 
 
 def shared_terms(topic: str, pages: Sequence[Sequence[str]], keep: int) -> list[str]:
-    """Words shared by quotes of two or more pages: the topic's own first, then those on most pages."""
+    """Words shared by quotes of two or more pages: the topic's own first, then those on the most pages."""
     asked = wanted_words(topic)
     on_pages: Counter[str] = Counter()
     in_quotes: Counter[str] = Counter()
@@ -134,7 +134,7 @@ def shared_terms(topic: str, pages: Sequence[Sequence[str]], keep: int) -> list[
 
 
 def telling(topic: str, quotes: Sequence[str]) -> list[bool]:
-    """Which of `quotes`, of all pages, score enough on `topic`: at least a fifth of the best one."""
+    """Which of `quotes` (of all pages) score at least a fifth of the best one on `topic`."""
     counts = [count_stems(quote) for quote in quotes]
     score = scorer(topic, counts)
     scores = [score(each) for each in counts]
@@ -142,12 +142,12 @@ def telling(topic: str, quotes: Sequence[str]) -> list[bool]:
 
 
 def holds(text: str, word: str) -> bool:
-    """Whether `text` contains `word`, also in the plural."""
+    """Whether `text` contains `word`, in singular or plural."""
     return bool(count_stems(text).keys() & count_stems(word).keys())
 
 
 def near(one: str, other: str) -> bool:
-    """Whether two quotes say nearly the same."""
+    """Whether two quotes say nearly the same thing."""
     return is_near(_meaning(count_stems(one)), _meaning(count_stems(other)))
 
 
@@ -173,7 +173,7 @@ def _meaning(counts: Counter[str]) -> frozenset[str]:
 
 
 def _is_whole(sentence: str) -> bool:
-    """Whether it reads as a sentence of its own, not as the end of one that markup cut in two."""
+    """Whether it reads like a complete sentence, not like the rest of one split by markup."""
     first = next((char for char in sentence if char.isalpha()), "")
     return is_readable(sentence) and not first.islower() and len(sentence) <= 600
 
@@ -183,6 +183,6 @@ def _is_term(stem: str) -> bool:
 
 
 def _same_page(url: str) -> str:
-    """The address without scheme, `index.html` and query, which identifies one page of a site."""
+    """The address without scheme, `index.html` and query, to identify a page of a site."""
     parts = urlsplit(url)
     return parts.netloc + re.sub(r"/index\.\w{2,5}$", "/", parts.path or "/")

@@ -1,4 +1,4 @@
-"""Publishes approved reports, to a folder or an address: the link researcher's one destructive activity."""
+"""Publishes approved reports to a folder or an address: the link researcher's only destructive activity."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ from common.settings import Settings
 
 MAX_SECONDS = 30.0
 MAX_ANSWER_BYTES = 2_000_000
-# The headers of an answer that are read.
+# The only headers of an answer that are read.
 _READ_HEADERS = ("location", "retry-after")
 _USUAL_WAIT = timedelta(minutes=1)
 
 
 class PublishReport(BaseModel, frozen=True):
-    """Publish the report of `plan`; `authorization` is its approval."""
+    """Asks to publish the report of `plan`; `authorization` is its approval."""
 
     plan: PublishPlan
     authorization: Authorization | None = None
 
 
 class Publisher:
-    """The activities that publish. A report's name comes from its idempotency key, so each has one place.
+    """The activities that publish. A report's name derives from its idempotency key, so its place is fixed.
 
     Args:
-        artifacts: where reports are stored.
+        artifacts: stores reports.
         authority: checks approvals.
         client: from `activities.fetching.guard.guarded_client`.
-        files: keeps reports that were given no place of their own.
-        own: the folder for them on this machine.
+        files: stores reports without a target.
+        own: the folder for these on this machine.
     """
 
     def __init__(
@@ -69,18 +69,18 @@ class Publisher:
     def build(
         cls, settings: Settings, artifacts: ArtifactStore, authority: Authority, own: Path
     ) -> Publisher:
-        """The publisher of these settings."""
+        """The publisher for these settings."""
         headers = {"User-Agent": settings.fetching.user_agent}
         client = guarded_client(settings.fetching.allowed_hosts, headers=headers)
         return cls(artifacts, authority, client, AgentFiles.of(settings), own)
 
     @activity.defn(name="publish_report")
     async def publish_report(self, request: PublishReport) -> Published:
-        """Publish the approved report at the plan's target, once, and say where it is.
+        """Publish the approved report at the plan's target, once, and return where it is.
 
         Raises:
-            ApplicationError: for good: `NotAuthorized`, `PolicyRefused`, `AddressRefused`,
-                `PublishRefused`, `PublishConflict`. For now, the outcome unknown: `PublishBusy`,
+            ApplicationError: permanent: `NotAuthorized`, `PolicyRefused`, `AddressRefused`,
+                `PublishRefused`, `PublishConflict`. Retryable, with unknown outcome: `PublishBusy`,
                 `PublishFailing`.
         """
         plan = request.plan
@@ -96,7 +96,7 @@ class Publisher:
     async def find_published(self, request: PublishReport) -> Published | None:
         """The outcome of an attempt whose result was lost; None if nothing is known to be published.
 
-        A server that takes posts is sent the same Idempotency-Key again, which is how it tells.
+        For a server that takes POSTs it returns None: the post is repeated with the same Idempotency-Key.
         """
         plan = request.plan
         if request.authorization is None:
@@ -113,7 +113,7 @@ class Publisher:
         return Published(places=places)
 
     def _is_own(self, plan: PublishPlan) -> bool:
-        # Plans from before reports were kept as files of their agent name the folder.
+        # Older plans, from before reports were stored as the agent's files, name the folder.
         return plan.target in ("", str(self._own))
 
     def _places(self, plan: PublishPlan, key: str) -> tuple[Path, Path]:
@@ -124,10 +124,10 @@ class Publisher:
         return self._artifacts.get(plan.html), self._artifacts.get(plan.markdown)
 
     def _in_folder(self, plan: PublishPlan, key: str) -> Published | None:
-        """Where the report is in its folder; None if it is not, or not whole."""
+        """Where the report is in its folder; None if it is missing or incomplete."""
         files = self._places(plan, key)
         if self._is_own(plan):
-            # Whichever worker wrote it, on whose disk its folder lies.
+            # Ask the store: the folder may be on another worker's disk.
             names = self._files.names(activity.info().workflow_id or "")
             there = all(file.name in names for file in files)
         else:
@@ -140,7 +140,7 @@ class Publisher:
             if self._is_own(plan):
                 self._files.write(file, data, mode=0o644)
                 continue
-            # A file of this name is this report, complete; if people have edited it since, it is theirs.
+            # A file of this name is this report, and complete. Keep it: people may have edited it since.
             if file.exists():
                 continue
             try:
@@ -150,7 +150,7 @@ class Publisher:
         return self._published(plan, files)
 
     def _published(self, plan: PublishPlan, files: tuple[Path, Path]) -> Published:
-        # A folder that people have named they know; of the agent's own files the name is enough.
+        # The agent's own files are known by name; in a folder that people chose, give the full path.
         return Published(places=tuple(each.name if self._is_own(plan) else str(each) for each in files))
 
     async def _put(self, plan: PublishPlan, key: str) -> Published:
@@ -184,8 +184,8 @@ class Publisher:
     async def _send(
         self, method: str, url: str, key: str, headers: dict[str, str] | None = None, data: bytes = b""
     ) -> httpx.Response:
-        """One exchange, bounded in time and bytes, without redirects: people approved one address."""
-        # A quoted string, as the header's draft standard requires.
+        """One exchange, limited in time and bytes; follows no redirects, as only one address was approved."""
+        # The draft standard for Idempotency-Key requires a quoted string.
         sent = {"Idempotency-Key": f'"{idempotency_key(key)}"', "Accept-Encoding": "identity"}
         if method == "GET":
             sent["Cache-Control"] = "no-cache"
@@ -217,7 +217,7 @@ class Publisher:
 
 
 class _Posted(BaseModel):
-    """The JSON document that is posted to an address."""
+    """The JSON document to post to an address."""
 
     topic: str
     model: str
@@ -227,12 +227,12 @@ class _Posted(BaseModel):
 
 
 def idempotency_key(key: str) -> str:
-    """The key as a server sees it: it reveals nothing about the agent."""
+    """The key as sent to servers: a digest, which reveals nothing about the agent."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 
 def report_name(topic: str, key: str) -> str:
-    """The name of a report without its suffix: words of the topic, and 16 digits of its key's digest."""
+    """The name of a report without suffix: words of the topic, and 16 digits of its key's digest."""
     plain = unicodedata.normalize("NFKD", topic).encode("ascii", "ignore").decode().lower()
     words = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:40].strip("-")
     return f"{words or 'report'}-{idempotency_key(key)[:16]}"
@@ -244,12 +244,12 @@ def _addresses(plan: PublishPlan, key: str) -> tuple[str, str]:
 
 
 def _check(answer: httpx.Response) -> None:
-    """Classify anything but success."""
+    """Raise the classified error unless the answer is a success."""
     status, what = answer.status_code, f"{answer.url}: status {answer.status_code}"
     if answer.is_success:
         return
     if status in (409, 425, 429, 503):
-        # 409: another attempt with this key is under way there.
+        # 409: the server is still handling another attempt with this key.
         wait = asked_wait(answer.headers.get("retry-after"), datetime.now(UTC)) or _USUAL_WAIT
         raise retry_after("PublishBusy", what, wait)
     if status in (408,) or status >= 500:

@@ -1,4 +1,4 @@
-"""What crosses between the link researcher and its activities. Light to import."""
+"""Requests and results of the link researcher's activities. Cheap to import."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from activities.llm.outputs import Point
 from common.agents.researcher import PageReading, SavedLink, Source, Unread
 from common.artifacts import ArtifactRef
 
-# The id under which a page is shown to a language model.
+# The id of the material that shows a page to a language model.
 PAGE = "page"
 
 
 class Claim(BaseModel, frozen=True):
     """One thing a page says: the quote from the stored text, from `start` up to `end`.
 
-    `says` is a language model's wording of it, empty if the quote speaks for itself. `score` says how much of
-    the topic the quote covers; it compares quotes of one page only.
+    `says` is a language model's wording of it; empty if the quote speaks for itself. `score` is the quote's
+    relevance to the topic, comparable only within a page.
     """
 
     says: str
@@ -27,7 +27,7 @@ class Claim(BaseModel, frozen=True):
 
 
 class LinkChoice(BaseModel, frozen=True):
-    """Links on offer, in the order they were found, of which the best `keep` are wanted."""
+    """Links in the order they were found; asks for the best `keep` of them."""
 
     topic: str
     links: tuple[SavedLink, ...]
@@ -41,20 +41,20 @@ class ChosenLinks(BaseModel, frozen=True):
 
 
 class ExcerptRequest(BaseModel, frozen=True):
-    """Asks for the passages of a page with most to do with the topic, short enough for a language model."""
+    """Asks for the passages of a page most relevant to the topic, short enough for a language model."""
 
     topic: str
     source: Source
 
 
 class Excerpt(BaseModel, frozen=True):
-    """Passages of a page in reading order; all of it if it is short."""
+    """Passages of a page in reading order; the whole page if it is short."""
 
     text: ArtifactRef
 
 
 class ReadRequest(BaseModel, frozen=True):
-    """A page and what `model` says it says; without points the quotes are found by rules."""
+    """A page and the points that `model` made of it; without points, rules find quotes."""
 
     topic: str
     source: Source
@@ -63,14 +63,14 @@ class ReadRequest(BaseModel, frozen=True):
 
 
 class DraftRequest(BaseModel, frozen=True):
-    """Everything a report is written from.
+    """Everything that a report is written from.
 
     Attributes:
         topic: what was asked.
-        wanted: how many links were to be read.
-        target: where it is to be published; empty for the agent's own files.
+        wanted: how many links should have been read.
+        target: where to publish the report; empty for the agent's own files.
         sources: the pages that were read.
-        readings: what each says; one for each source.
+        readings: what each page says, one per source.
         unread: links without a usable page.
         compared: what a language model says about the pages together; the material `page-N` is `sources[N]`.
         compared_by: that model; empty if rules make the comparison.
@@ -87,7 +87,7 @@ class DraftRequest(BaseModel, frozen=True):
 
 
 class Draft(BaseModel, frozen=True):
-    """A draft: its bytes, its beginning, why it may say little, the name of the agent's file with a copy."""
+    """A draft: its bytes, its beginning, why it may mean little, and the agent's file with a copy of it."""
 
     target: str
     markdown: ArtifactRef

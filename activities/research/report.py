@@ -1,4 +1,4 @@
-"""The report as data, Markdown and a page: every claim with its quote, its address and its place."""
+"""The report as data, Markdown and HTML: every claim with its quote, and the quote's address and position."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SHORT, A_PAGE, TERMS, A_TERM = 5, 6, 4, 4
 
 @dataclass
 class ReportPage:
-    """A page of the report. `place` is its index in the request, `number` its name in the report."""
+    """A web page in the report. `place` is its index in the request, `number` its number in the report."""
 
     place: int
     source: Source
@@ -33,7 +33,7 @@ class ReportPage:
 
     @property
     def address(self) -> str:
-        """Where the page is, as an address that ends neither a link of Markdown nor an attribute."""
+        """The page's address, escaped so that it cannot end a Markdown link or an HTML attribute."""
         return percent(self.source.url, safe="/%:@!$&'*+,;=~-._?#[]{}|")
 
 
@@ -48,12 +48,12 @@ class Said:
 
     @property
     def author(self) -> str:
-        """Who put the claim into words of its own: a language model, by name."""
+        """The language model that worded the claim."""
         return self.compared_by or self.page.reading.model
 
     @property
     def address(self) -> str:
-        """Where the quote is: browsers that know text fragments scroll to it and mark it."""
+        """The quote's address; browsers that support text fragments scroll to it and highlight it."""
         words = self.claim.quote.split()
         ends = [" ".join(words)] if len(words) <= 8 else [" ".join(words[:4]), " ".join(words[-4:])]
         fragment = ",".join(percent(each, safe="").replace("-", "%2D") for each in ends)
@@ -61,13 +61,13 @@ class Said:
 
     @property
     def place(self) -> str:
-        """Where the quote stands in the text that was read, in characters."""
+        """The quote's position in the text that was read, in characters."""
         return f"characters {self.claim.start}-{self.claim.end}"
 
 
 @dataclass
 class ResearchReport:
-    """What a report says. `compared` holds what several pages say, by term or under one heading."""
+    """The content of a report. `compared` holds what several pages say, by term or under one heading."""
 
     topic: str
     wanted: int
@@ -83,7 +83,7 @@ class ResearchReport:
 
     @classmethod
     def of(cls, request: DraftRequest, pages: list[ReportPage]) -> ResearchReport:
-        """The report of `pages`, most relevant first: one quote of each in short, then page by page."""
+        """The report on `pages`, most relevant first: one quote from each in short, then page by page."""
         _shorten_titles(pages)
         _drop_weak_quotes(request.topic, pages)
         said = _without_duplicates(pages)
@@ -108,7 +108,7 @@ class ResearchReport:
         )
 
     def take_comparison(self, placed: Sequence[tuple[ReportPage, Claim]], told: int, model: str) -> None:
-        """Take a language model's comparison of the pages; of `told` points those whose quotes were found."""
+        """Use a language model's comparison of the pages: those of its `told` points that could be placed."""
         self.compared = (
             [("", [Said(page, claim, compared_by=model) for page, claim in placed])] if placed else []
         )
@@ -119,7 +119,7 @@ class ResearchReport:
 
     @property
     def claims(self) -> int:
-        """How many claims the report makes, each with a quote."""
+        """The number of claims in the report, each with a quote."""
         shown = [*self.short, *(each for _, said in self.by_page for each in said)]
         return len(shown) + sum(len(said) for _, said in self.compared)
 
@@ -130,7 +130,7 @@ class ResearchReport:
 
     @property
     def weak(self) -> str:
-        """Why the quotes that rules found may say little on the topic; empty where they do not seem to."""
+        """Why the quotes found by rules may say little about the topic; empty if there is no reason."""
         by_rules = [page for page in self.pages if page.claims and page.reading.model == OFFLINE]
         quotes = [claim.quote for page in by_rules for claim in page.claims]
         listing = sum(page.reading.index for page in by_rules)
@@ -155,7 +155,7 @@ class ResearchReport:
 
 
 def in_words(model: str) -> str:
-    """Who a model is: the offline analyst is never passed off as a language model."""
+    """A model's name for people; the offline analyst is never passed off as a language model."""
     return ", ".join(
         "offline, extractive (no language model: every sentence is a quote)" if each == OFFLINE else each
         for each in model.split(", ")
@@ -165,7 +165,7 @@ def in_words(model: str) -> str:
 def compared_by_rules(
     topic: str, pages: Sequence[ReportPage], shown: Sequence[Said]
 ) -> list[tuple[str, list[Said]]]:
-    """What several pages say on the same terms, quoted side by side; a quote is shown once."""
+    """What several pages say on the same terms, quoted side by side; each quote is shown once."""
     terms = shared_terms(topic, [[claim.quote for claim in page.claims] for page in pages], 4 * TERMS)
     used = [each.claim.quote for each in shown]
     found: list[tuple[str, list[Said]]] = []
@@ -231,7 +231,7 @@ def html(report: ResearchReport) -> str:
 
 
 def _without_duplicates(pages: Sequence[ReportPage]) -> list[Said]:
-    """Each claim once, under the first page that makes it, with the others that say nearly the same."""
+    """Each claim once, under the first page that makes it, with the other pages that say nearly the same."""
     kept: list[Said] = []
     for page in pages:
         for claim in page.claims:
@@ -244,7 +244,7 @@ def _without_duplicates(pages: Sequence[ReportPage]) -> list[Said]:
 
 
 def _drop_weak_quotes(topic: str, pages: Sequence[ReportPage]) -> None:
-    """Of the quotes found by rules, keep those that say enough compared with the best of all pages."""
+    """Of the quotes found by rules, keep those that score well enough compared with the best of all pages."""
     mine = [page for page in pages if page.reading.model == OFFLINE]
     tells = iter(telling(topic, [claim.quote for page in mine for claim in page.claims]))
     for page in mine:

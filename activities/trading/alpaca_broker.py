@@ -25,9 +25,9 @@ from common.flaws import flaw_of
 
 Answer = TypeVar("Answer")
 
-# Alpaca's own codes for orders that the account may not place: too little money, day trading and so on.
+# Alpaca's codes for orders that the account may not place: too little money, day trading and so on.
 _NOT_ALLOWED = range(40310000, 40320000)
-# With every other status the unfilled part of the order is still open.
+# In any other status, the unfilled part of the order is still open.
 _ENDED = {
     "filled": OrderState.FILLED,
     "canceled": OrderState.CANCELLED,
@@ -38,7 +38,7 @@ _ENDED = {
 
 
 class AlpacaBroker:
-    """The account of the key; `url` replaces Alpaca's address."""
+    """The key's account; `url` replaces Alpaca's address."""
 
     def __init__(
         self,
@@ -65,9 +65,9 @@ class AlpacaBroker:
     async def submit(self, order: OrderRequest) -> Order:
         """Place a limit order. See `Broker.submit`.
 
-        A broken connection, a timeout or a server error may have placed it nevertheless.
+        After a broken connection, a timeout or a server error, the order may have been placed anyway.
         """
-        # Not with the library's own order type: it turns quantity and price into floats.
+        # Do not use the library's order type: it turns quantity and price into floats.
         fields = {
             "client_order_id": order.client_order_id,
             "symbol": order.symbol,
@@ -79,7 +79,7 @@ class AlpacaBroker:
         }
 
         def post() -> Any:
-            # The last check before it is sent. A process that is stopped right here is beyond our reach.
+            # The last check before sending. A process suspended right after it cannot be guarded against.
             if order.not_after and self._clock() >= order.not_after:
                 raise TooLateError(f"order {order.client_order_id} would go out after {order.not_after}")
             return self._client.post("/orders", fields)
@@ -103,7 +103,7 @@ class AlpacaBroker:
         raise _classified(answer)
 
     async def cancel(self, client_order_id: str) -> Order | None:
-        """Ask Alpaca to cancel. It may do so a moment later: the order may come back as still open."""
+        """Ask Alpaca to cancel. This may take a moment, so the order may come back as still open."""
         order = await self.find(client_order_id)
         if order is None or order.state.final:
             return order
@@ -114,7 +114,7 @@ class AlpacaBroker:
         return await self.find(client_order_id)
 
     async def market_open(self, at: datetime | None = None) -> MarketState:
-        """What Alpaca's clock says. It knows only the present: `at` is ignored."""
+        """The market's state by Alpaca's clock, which knows only the present: `at` is ignored."""
         answer: Any = await self._ask(self._client.get_clock)
         if isinstance(answer, Refusal):
             raise _classified(answer)
@@ -141,7 +141,7 @@ def _in_ticks(order: OrderRequest) -> Decimal:
 
 
 def _classified(refusal: Refusal) -> ApplicationError:
-    """The error for a refusal that does not concern the order. Retryable ones leave the outcome open."""
+    """The error for a refusal that is not about the order. If it is retryable, the outcome is unknown."""
     said = f"Alpaca answers {refusal.status}: {refusal.message}"
     if refusal.status in (401, 403):
         return permanent("BrokerRefused", f"{said}. Check {CREDENTIALS}.")
@@ -154,7 +154,7 @@ def _order(answer: Any) -> Order:
     """An order from Alpaca's JSON.
 
     Raises:
-        ApplicationError: type `UnreadableAnswer`, retryable, as the answer may have been cut off.
+        ApplicationError: type `UnreadableAnswer`, retryable, as the answer may have been truncated.
     """
     try:
         filled = Decimal(str(answer["filled_qty"]))

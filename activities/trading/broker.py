@@ -12,7 +12,7 @@ from common.quotes import Money, Symbol
 
 
 class DuplicateOrderError(Exception):
-    """The broker already has an order with that client order id; it refused the new one."""
+    """The broker already has an order with this client order id, and refused the new one."""
 
 
 class TooLateError(Exception):
@@ -20,10 +20,10 @@ class TooLateError(Exception):
 
 
 class OrderRequest(BaseModel, frozen=True):
-    """A limit order to be placed. A broker takes each `client_order_id` once.
+    """A limit order to place. A broker accepts each `client_order_id` once.
 
-    `not_after` is when Temporal gives up on its sender: a process that was stopped and resumes later must not
-    place an order that has since been decided against.
+    `not_after` is when Temporal gives up on the sender: a process that was suspended and resumes later must
+    not place an order that has since been abandoned.
     """
 
     client_order_id: str = Field(min_length=1, max_length=48)
@@ -36,7 +36,7 @@ class OrderRequest(BaseModel, frozen=True):
 
 
 class MarketState(BaseModel, frozen=True):
-    """Whether orders can be filled now, and when that next begins and ends; None is never."""
+    """Whether orders can be filled now, and when the market next opens and closes; None means never."""
 
     open: bool
     next_open: AwareDatetime | None
@@ -44,23 +44,23 @@ class MarketState(BaseModel, frozen=True):
 
 
 class Broker(Protocol):
-    """A broker. Errors that are not named here leave the outcome unknown: ask `find` before a retry."""
+    """A broker. After errors not named here, the outcome is unknown: call `find` before a retry."""
 
     async def submit(self, order: OrderRequest) -> Order:
-        """Place an order. One that the broker refuses comes back as rejected.
+        """Place an order. If the broker refuses it, it is returned as rejected.
 
         Raises:
-            DuplicateOrderError: there is an order with that client order id.
+            DuplicateOrderError: there is an order with this client order id.
             TooLateError: it is past the order's `not_after`.
         """
         ...
 
     async def find(self, client_order_id: str) -> Order | None:
-        """The order as it stands now; None where the broker has none with that id."""
+        """The order in its current state; None if the broker has none with this id."""
         ...
 
     async def cancel(self, client_order_id: str) -> Order | None:
-        """Cancel what is still open of an order, and return how it stands; None where there is none."""
+        """Cancel the open part of an order and return its state; None if there is no such order."""
         ...
 
     async def market_open(self, at: datetime | None = None) -> MarketState:

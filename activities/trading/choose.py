@@ -1,4 +1,4 @@
-"""Builds the broker that the settings ask for. Heavy imports happen only if needed."""
+"""Builds the broker that the settings ask for. Heavy imports only happen if needed."""
 
 from __future__ import annotations
 

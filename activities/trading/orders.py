@@ -22,7 +22,7 @@ PREFIX = "hibernaut-"
 
 
 class PlaceOrder(BaseModel, frozen=True):
-    """Buy what the plan says at no more than `limit_price` each, as allowed by `authorization`."""
+    """Asks to buy what the plan says at no more than `limit_price` each, as `authorization` allows."""
 
     plan: BuyPlan
     limit_price: Money
@@ -30,36 +30,36 @@ class PlaceOrder(BaseModel, frozen=True):
 
 
 class FindOrder(BaseModel, frozen=True):
-    """Asks for the order under an idempotency key."""
+    """Asks for the order with an idempotency key."""
 
     key: str
 
 
 class FoundOrder(BaseModel, frozen=True):
-    """The order as the broker has it now; None where it has none."""
+    """The order as the broker has it now; None if there is none."""
 
     order: Order | None
 
 
 class CancelOrder(BaseModel, frozen=True):
-    """Cancel what is open of the order under an idempotency key."""
+    """Asks to cancel the open part of the order with an idempotency key."""
 
     key: str
 
 
 class MarketRequest(BaseModel, frozen=True):
-    """Asks about the market at a time; by default now."""
+    """Asks about the market at a time, by default now."""
 
     at: AwareDatetime | None = None
 
 
 def client_order_id(key: str) -> str:
-    """The name of the order under an idempotency key: 42 characters, the same for the same key."""
+    """The client order id for an idempotency key: 42 characters, the same for the same key."""
     return PREFIX + hashlib.sha256(key.encode()).hexdigest()[:32]
 
 
 def _given_up_at(attempt: activity.Info) -> datetime | None:
-    """When Temporal gives up on the attempt, by this machine's clock; one that is behind would allow days."""
+    """When Temporal gives up on the attempt. Counts from now if this machine's clock is behind Temporal's."""
     limit = attempt.start_to_close_timeout
     return min(attempt.started_time, datetime.now(UTC)) + limit if limit else None
 
@@ -95,14 +95,14 @@ class Orders:
     async def place_order(self, request: PlaceOrder) -> Order:
         """Make sure that exactly one order exists under the authorization's key, and return it.
 
-        The broker is always asked for it first: an earlier attempt may have placed it and died before the
-        answer came. Once Temporal has given up on this attempt it places nothing: the agent may have ended,
-        or have asked for something else. This needs the clocks of Temporal and of this machine to agree to
-        within the time that the agent lets an unknown outcome settle.
+        The broker is always asked for it first, because an earlier attempt may have placed it and died before
+        the answer came. Nothing is placed once Temporal has given up on this attempt, because the agent may
+        have ended or moved on. For this, the clocks of Temporal and of this machine must not differ by more
+        than the time for which the agent lets an unknown outcome settle.
 
         Raises:
             ApplicationError: type `NotAuthorized`, `PolicyRefused` or `LimitExceeded`; the broker was not
-                asked.
+                contacted.
         """
         plan = request.plan
         attempt = activity.info()
@@ -135,28 +135,28 @@ class Orders:
         except DuplicateOrderError:
             order = await self._broker.find(name)
             if order is None:
-                # The broker contradicts itself; a retry will tell.
+                # The broker contradicts itself; a retry will clear it up.
                 raise
             return order
 
     @activity.defn(name="find_placed")
     async def find_placed(self, request: PlaceOrder) -> Order | None:
-        """The order placed by an attempt whose outcome is unknown; None where there is none."""
+        """The order placed by an attempt whose outcome is unknown; None if there is none."""
         if request.authorization is None:
             return None
         return await self._broker.find(client_order_id(request.authorization.key))
 
     @activity.defn(name="find_order")
     async def find_order(self, request: FindOrder) -> FoundOrder:
-        """The order under a key, as it is now."""
+        """The order with an idempotency key, as it is now."""
         return FoundOrder(order=await self._broker.find(client_order_id(key_on_record(request.key))))
 
     @activity.defn(name="cancel_order")
     async def cancel_order(self, request: CancelOrder) -> FoundOrder:
-        """Cancel what is open of the order, and return it; an order that had ended stays as it is.
+        """Cancel the open part of the order and return it; an order that has ended stays unchanged.
 
         Raises:
-            ApplicationError: type `NotItsOwn`: a fork does not cancel what its original ordered.
+            ApplicationError: type `NotItsOwn`: a fork must not cancel what its original ordered.
         """
         hold(key=request.key)
         return FoundOrder(order=await self._broker.cancel(client_order_id(request.key)))

@@ -1,4 +1,4 @@
-"""A broker on this machine: no account, no network, real rules. The default, and used by tests."""
+"""A simulated broker: no account and no network, but real rules. The default, and used by tests."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ CASH = Decimal(1_000_000)
 class PaperBroker:
     """Keeps orders in the database at `place` and fills them at the prices of a feed.
 
-    An order is matched when somebody asks for it: while the market is open, a buy fills at the current price
-    if that is not above its limit. Between two requests nothing happens, but an order whose time has run out
-    is expired, whatever the price was. Any number of processes may share the database.
+    An order is matched when it is submitted or looked up: while the market is open, a buy fills at the
+    current price if that is not above its limit. Nothing happens between two requests; an order past its
+    expiry has expired, whatever the price was. Any number of processes may share the database.
     """
 
     def __init__(
@@ -43,8 +43,8 @@ class PaperBroker:
         liquidity: Decimal | None = None,
         cash: Decimal = CASH,
     ) -> None:
-        """`hours`: when the market is open; always for None. `liquidity`: the most units filled per
-        request; all for None. `cash`: what a new account holds; an existing one keeps its own.
+        """`hours`: when the market is open; None for always. `liquidity`: the most units filled per request;
+        None for no limit. `cash`: what a new account starts with.
         """
         self._book = PaperBook(place, cash)
         self._prices = prices
@@ -54,12 +54,12 @@ class PaperBroker:
         self._liquidity = liquidity
 
     async def submit(self, order: OrderRequest) -> Order:
-        """Book a limit order, and match it at once.
+        """Book a limit order and match it at once.
 
         Raises:
-            DuplicateOrderError: there is an order with that client order id.
+            DuplicateOrderError: there is an order with this client order id.
             TooLateError: it is past the order's `not_after`.
-            ConnectionResetError: one of the faults asked for.
+            ConnectionResetError: a simulated fault.
         """
         await asyncio.sleep(self._faults.slowness)
         price, unknown = await self._price(order.symbol)
@@ -74,7 +74,7 @@ class PaperBroker:
             try:
                 await asyncio.to_thread(self._submit, order, price, unknown, lost)
             except DuplicateOrderError:
-                pass  # as it should be: the answer to the first delivery counts
+                pass  # as expected; the answer to the first delivery counts
             else:
                 raise AssertionError(f"the paper broker booked {name} twice")
         if lost:
@@ -82,7 +82,7 @@ class PaperBroker:
         return booked.order()
 
     async def find(self, client_order_id: str) -> Order | None:
-        """The order, matched against the latest price."""
+        """The order, after matching it against the latest price."""
         await asyncio.sleep(self._faults.slowness)
         entry = await asyncio.to_thread(self._get, client_order_id)
         if entry is None or entry.state.final:
@@ -91,7 +91,7 @@ class PaperBroker:
         return (await asyncio.to_thread(self._look, client_order_id, price)).order()
 
     async def cancel(self, client_order_id: str) -> Order | None:
-        """Cancel what is open of the order. One that has ended stays as it is."""
+        """Cancel the open part of the order. An order that has ended stays unchanged."""
         await asyncio.sleep(self._faults.slowness)
         entry = await asyncio.to_thread(self._cancel, client_order_id)
         return entry.order() if entry else None
@@ -110,7 +110,7 @@ class PaperBroker:
         )
 
     def orders(self) -> list[Order]:
-        """Every order as it was last seen, oldest first."""
+        """Every order as last updated, oldest first, without matching any."""
         with self._book.opened() as book:
             return [entry.order() for entry in book.all()]
 
@@ -120,11 +120,11 @@ class PaperBroker:
             return book.attempts()
 
     async def _price(self, symbol: str) -> tuple[Decimal | None, bool]:
-        """The latest price (None where there is none), and whether the symbol is unknown."""
+        """The latest price (None if there is none), and whether the symbol is unknown."""
         try:
             return (await self._prices(symbol)).price, False
         except ApplicationError as error:
-            # A broker takes an order without a price, too; it waits for one.
+            # Like a real broker, accept the order without a price; it waits for one.
             return None, error.type == Fault.UNKNOWN_SYMBOL
 
     def _count(self, client_order_id: str) -> int:
@@ -142,7 +142,7 @@ class PaperBroker:
     def _submit(self, order: OrderRequest, price: Decimal | None, unknown: bool, lost: bool) -> Entry:
         try:
             with self._book.opened() as book:
-                # Read while the book is locked, so nobody can match it between this and the entry.
+                # Read the clock while the book is locked, so that times follow the order of entries.
                 now = self._clock()
                 if order.not_after and now >= order.not_after:
                     raise TooLateError(f"order {order.client_order_id} came after {order.not_after}")
@@ -176,7 +176,7 @@ class PaperBroker:
         with self._book.opened() as book:
             entry = book.get(client_order_id)
             if entry is not None:
-                entry = self._match(book, entry, None, now)  # it may have run out
+                entry = self._match(book, entry, None, now)  # it may have expired
             if entry is not None and not entry.state.final:
                 entry = _end(book, entry, OrderState.CANCELLED, now)
                 book.note(Attempt(client_order_id, now, "cancel", "cancelled"))
@@ -211,13 +211,13 @@ class PaperBroker:
             state=OrderState.FILLED if filled == entry.quantity else OrderState.PARTLY_FILLED,
         )
         book.put(entry)
-        # A buy sets its limit aside when it comes; the difference to the price is free again.
+        # A buy reserves cash at its limit price; release the difference to the actual price.
         book.pay_in(units * (entry.limit_price - price) if buys else units * price)
         return entry
 
 
 def _why_not(order: OrderRequest, book: Book) -> str:
-    """Why the account cannot cover an order; empty where it can."""
+    """Why the account cannot cover an order; empty if it can."""
     if order.side is Side.BUY:
         return "" if order.quantity * order.limit_price <= book.cash() else "not enough cash"
     held = Decimal(0)
@@ -230,7 +230,7 @@ def _why_not(order: OrderRequest, book: Book) -> str:
 
 
 def _end(book: Book, entry: Entry, state: OrderState, now: datetime) -> Entry:
-    """Close what is open of an order, and release the money set aside for it."""
+    """Close the open part of an order and release the money reserved for it."""
     if entry.side is Side.BUY:
         book.pay_in((entry.quantity - entry.filled) * entry.limit_price)
     entry = entry.moved(now, state=state)

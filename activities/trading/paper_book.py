@@ -1,4 +1,4 @@
-"""The paper broker's book: one short transaction per call, safe with any number of processes."""
+"""The paper broker's order book: one short transaction per call, safe with any number of processes."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from activities.trading.broker import OrderRequest
 from common.agents.buyer import Order, OrderState, Side
 from common.database import SharedDatabase
 
-# By which rows are told older from younger: SQLite's own where a file from before does not name it.
+# Orders rows by age. In SQLite it is the built-in rowid, because older files have no such column.
 _NUMBER = BigInteger().with_variant(Integer, "sqlite")
 _TABLES = MetaData()
-# Money as text: SQLite has no decimals, and floats round.
+# Money is stored as text: SQLite has no decimals, and floats round.
 _ORDERS = Table(
     "orders",
     _TABLES,
@@ -108,7 +108,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One attempt to change an order, and its outcome at the broker."""
+    """An attempt to change an order, and its outcome at the broker."""
 
     client_order_id: str
     at: datetime
@@ -117,26 +117,26 @@ class Attempt:
 
 
 class Book:
-    """One transaction on the book; committed when its `with` block ends without an error."""
+    """A transaction on the book; committed when its `with` block ends without an error."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def open_account(self, cash: Decimal) -> None:
-        """Put `cash` into a new account; an existing one keeps its own."""
+        """Put `cash` into a new account; an existing account keeps its balance."""
         if self._connection.scalar(select(_ACCOUNT.c.cash)) is None:
             self._connection.execute(insert(_ACCOUNT).values(one=1, cash=str(cash)))
 
     def cash(self) -> Decimal:
-        """Money that is not set aside for open orders."""
+        """Money that is not reserved for open orders."""
         return Decimal(self._connection.execute(select(_ACCOUNT.c.cash)).scalar_one())
 
     def pay_in(self, amount: Decimal) -> None:
-        """Add to the cash; a negative amount takes from it."""
+        """Add to the cash; a negative amount reduces it."""
         self._connection.execute(update(_ACCOUNT).values(cash=str(self.cash() + amount)))
 
     def get(self, client_order_id: str) -> Entry | None:
-        """The order with that id."""
+        """The order with this id."""
         named = select(_ORDERS).where(_ORDERS.c.client_order_id == client_order_id)
         found = self._connection.execute(named).mappings().one_or_none()
         return _entry(found) if found else None
@@ -152,7 +152,7 @@ class Book:
         """Book a new order.
 
         Raises:
-            sqlalchemy.exc.IntegrityError: there is one with that client order id.
+            sqlalchemy.exc.IntegrityError: there is one with this client order id.
         """
         entry = Entry(
             client_order_id=order.client_order_id,
@@ -189,7 +189,7 @@ class Book:
         )
 
     def count(self, client_order_id: str) -> int:
-        """Number of attempts for an order."""
+        """The number of attempts for an order."""
         of = _ATTEMPTS.c.client_order_id == client_order_id
         return self._connection.execute(select(func.count()).where(of)).scalar_one()
 
@@ -203,9 +203,9 @@ class Book:
 
 
 class PaperBook:
-    """The book in the database at `place`, with an account of `cash` where it is new.
+    """The book in the database at `place`; if it is new, it gets an account with `cash`.
 
-    Any number of processes share it.
+    Any number of processes may share it.
     """
 
     def __init__(self, place: Path | URL, cash: Decimal) -> None:

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 class Faults:
     """Shares (0 to 1) of submissions that go wrong, and seconds that every call takes.
 
-    What goes wrong depends only on the seed, the order and the number of the attempt, so a run can be
-    repeated however often its workers are killed.
+    What goes wrong depends only on the seed, the order and the attempt's number, so a run is reproducible
+    even if its workers are killed.
 
     Attributes:
         lost_acknowledgements: the order is booked, then the connection breaks.
-        lost_requests: the connection breaks, and no order was booked.
+        lost_requests: the connection breaks, and no order is booked.
         duplicates: the request is delivered twice.
         slowness: seconds before every answer.
         seed: another seed affects other orders.
@@ -40,6 +40,6 @@ class Faults:
         return self._share("duplicate", client_order_id, attempt) < self.duplicates
 
     def _share(self, *what: object) -> float:
-        """A number from 0 up to, not including, 1."""
+        """A number from 0 up to, but not including, 1."""
         text = ":".join(str(part) for part in (self.seed, *what))
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6]) / 2**48
