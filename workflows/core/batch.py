@@ -16,10 +16,10 @@ from activities.batch.records import (
     Gathered,
     GatherRequest,
     ListRequest,
-    LookRequest,
     OpenedPage,
     OpenRequest,
     PageRequest,
+    PollRequest,
     RetryRequest,
 )
 from common.agents.agent import AgentState, Carried, Receipt
@@ -47,7 +47,7 @@ def calling(activity: Callable[..., Any], policy: CallPolicy, together: int = 1)
     """Each item is the argument of this activity, called as the policy says.
 
     With `together` one call is handed up to so many items, as `ItemsOf` that argument, while they take a
-    moment each; it does them by `in_turn` (`activities/batch/together.py`).
+    moment each; it does them by `process_items` (`activities/batch/together.py`).
     """
     return Work(
         activity=getattr(activity, "__temporal_activity_definition").name,
@@ -246,8 +246,8 @@ class Batches:
             OpenedPage(id=f"{self._prefix(state)}{each.report.number}", page=each.page, report=each.report)
             for each in pages
         )
-        request = LookRequest(parent=workflow.info().workflow_id, pages=looked)
-        for report in (await self._calls.watched(BatchPages.look, request, READ)).reports:
+        request = PollRequest(parent=workflow.info().workflow_id, pages=looked)
+        for report in (await self._calls.watched(BatchPages.poll, request, READ)).reports:
             self.reported(report)
 
     async def _to_page(self, state: BatchState, number: int, send: Callable[[Any], Any]) -> bool:
