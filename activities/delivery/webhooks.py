@@ -16,7 +16,7 @@ from standardwebhooks import Webhook
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.calls.retry_header import asked_wait
+from activities.calls.retry_header import parse_retry_after
 from activities.fetching.guard import AddressRefusedError, guarded_client
 from common.errors import permanent, retry_after
 from common.notices.types import Delivery, Notice, masked
@@ -129,5 +129,5 @@ def _judge(where: str, status: int, asked: str | None) -> None:
         raise permanent("WebhookGone", f"{said}; remove it from the routes")
     if status < 500 and status not in PASSING:
         raise permanent("WebhookRefused", said)
-    wait = asked_wait(asked, datetime.now(UTC))
+    wait = parse_retry_after(asked, datetime.now(UTC))
     raise retry_after("WebhookFailed", said, wait) if wait else ApplicationError(said, type="WebhookFailed")

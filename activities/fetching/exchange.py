@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 from temporalio.exceptions import ApplicationError
 
-from activities.calls.retry_header import asked_wait
+from activities.calls.retry_header import parse_retry_after
 from activities.fetching.guard import AddressRefusedError
 from common.errors import permanent
 from common.flaws import flaw_of
@@ -88,7 +88,7 @@ async def exchange(
 
 def pause_of(headers: Mapping[str, str], now: datetime | None = None) -> timedelta:
     """How long Retry-After says to wait, from a second to a day; a minute if it says nothing usable."""
-    return asked_wait(headers.get("retry-after"), now or datetime.now(UTC)) or USUAL_PAUSE
+    return parse_retry_after(headers.get("retry-after"), now or datetime.now(UTC)) or USUAL_PAUSE
 
 
 async def _read(response: httpx.Response, most: int) -> tuple[bytes, bool]:

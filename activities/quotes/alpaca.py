@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
-from activities.calls.retry_header import asked_wait
+from activities.calls.retry_header import parse_retry_after
 from common.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def read_refusal(error: APIError, clock: Callable[[], datetime]) -> Refusal:
         code, message = int(body.get("code", 0)), str(body.get("message", ""))
     except (ValueError, AttributeError, TypeError, RecursionError):
         code, message = 0, str(error)
-    wait = asked_wait(headers.get("retry-after"), clock()) or _until_reset(headers, clock())
+    wait = parse_retry_after(headers.get("retry-after"), clock()) or _until_reset(headers, clock())
     return Refusal(status=error.status_code or 0, code=code, message=message[:300], wait=wait)
 
 

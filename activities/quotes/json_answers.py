@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from activities.calls.retry_header import asked_wait
+from activities.calls.retry_header import parse_retry_after
 from activities.fetching.guard import AddressRefusedError
 from activities.quotes.quotes import Fault, no_quote, status_fault
 from common.flaws import flaw_of
@@ -41,7 +41,7 @@ async def fetch_json(
                 raise no_quote(
                     status_fault(response.status_code),
                     f"{source} answers {response.status_code} for {symbol}",
-                    asked_wait(response.headers.get("retry-after"), clock()),
+                    parse_retry_after(response.headers.get("retry-after"), clock()),
                 )
             body = await _read(response, source)
     except AddressRefusedError as error:
