@@ -47,7 +47,7 @@ async def exchange(
     client: httpx.AsyncClient,
     url: str,
     *,
-    most_bytes: int,
+    max_bytes: int,
     wanted: Collection[str] = (),
     headers: Mapping[str, str] | None = None,
     seconds: float = MAX_SECONDS,
@@ -57,7 +57,7 @@ async def exchange(
     Args:
         client: from `activities.fetching.guard.guarded_client`.
         url: absolute.
-        most_bytes: limit for the body, both as sent and decompressed; reading stops there.
+        max_bytes: limit for the body, both as sent and decompressed; reading stops there.
         wanted: media types; the body of a successful answer of another type is not read. Empty: any.
         headers: sent in addition to the client's.
         seconds: timeout for the whole exchange, however slowly the body arrives.
@@ -72,7 +72,7 @@ async def exchange(
             said = "content-type" in response.headers
             if said and wanted and response.is_success and answer.media_type not in wanted:
                 return answer
-            body, cut = await _read(response, most_bytes)
+            body, cut = await _read(response, max_bytes)
             return replace(answer, body=body, cut=cut)
     except (AddressRefusedError, httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError) as error:
         raise permanent("AddressRefused", str(error)) from error

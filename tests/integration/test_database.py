@@ -275,14 +275,14 @@ async def test_a_host_keeps_its_turn_while_the_server_is_gone(postgres: Postgres
     """What was fetched counts; the host is left alone until the lease of that turn ends."""
     slots = HostSlots(emptied(postgres))
     fetched = False
-    async with slots.turn("h", "a", 1):
+    async with slots.acquire("h", "a", 1):
         await asyncio.to_thread(postgres.kill)
         fetched = True
     assert fetched
     with pytest.raises(DatabaseLostError):
-        slots.book("h", "b", 1)
+        slots.reserve("h", "b", 1)
     await asyncio.to_thread(postgres.start)
-    assert 0 < slots.book("h", "b", 1) < LEASE_SECONDS
+    assert 0 < slots.reserve("h", "b", 1) < LEASE_SECONDS
 
 
 @pytest.mark.parametrize(
