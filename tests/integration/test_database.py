@@ -253,14 +253,14 @@ def test_an_answer_that_was_paid_for_outlives_the_server(postgres: Postgres) -> 
     ledger, limits = Ledger(place), BudgetLimits(agent_tokens=10 * TOKENS)
     held = ledger.reserve(CALL, limits)
     assert isinstance(held, Reservation)
-    ledger.sending(held)
+    ledger.mark_sent(held)
     cut_in_commit(postgres, lambda: ledger.settle(held, 70, None, "yes")).result(60)
     assert ledger.reserve(CALL, limits) == Recorded("yes")
     assert ledger.spendings(CALL, limits)[0].tokens == 70
     other = dataclasses.replace(CALL, key="other")
     held = ledger.reserve(other, limits)
     assert isinstance(held, Reservation)
-    ledger.sending(held)
+    ledger.mark_sent(held)
     postgres.kill()
     with ThreadPoolExecutor(1) as worker:
         settled = worker.submit(ledger.settle, held, 50, None, "no")
