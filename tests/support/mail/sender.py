@@ -22,7 +22,7 @@ from activities.mail.smtp import SmtpServer
 from common.mail import Sent
 from tests.support.mail.desk import MailDesk, approved, letter
 
-SETTLES = timedelta(seconds=1)
+SETTLE_TIME = timedelta(seconds=1)
 
 
 def die(*_: Any, **__: Any) -> Any:
@@ -63,7 +63,7 @@ def arm(point: str) -> None:
 
 async def send(folder: Path, port: int) -> Sent:
     """What became of the letter."""
-    desk = MailDesk(folder, port, settles=SETTLES)
+    desk = MailDesk(folder, port, settle_time=SETTLE_TIME)
     while True:
         try:
             return await desk.send(approved(letter(text="Hello\n" * 50_000)))

@@ -53,10 +53,10 @@ class LedgerOutbox:
         with closing(self._open()) as ledger:
             ledger.executescript(_SCHEMA)
 
-    async def send(self, letter: Letter, turn: str = "") -> Sent:
+    async def send(self, letter: Letter, exclusive_key: str = "") -> Sent:
         """Write a row unless there is one under this key; then the sender may die before it is told.
 
-        Turns are the mail's own matter.
+        Exclusive keys are the mail's own matter.
         """
         if self.away:
             self.tried += 1
