@@ -10,7 +10,7 @@ from activities.rehearsal.stand_ins import its_time
 from common.quotes import Quote
 
 # The base price. A hash of the day moves it by up to 0.5, one of the minute by up to 0.1: no plan drifts.
-AROUND = Decimal(100)
+BASE_PRICE = Decimal(100)
 
 
 class RehearsedFeed:
@@ -29,7 +29,7 @@ class RehearsedFeed:
         if reached is not None:
             reached.made_up = f"{self._service} is not asked for prices, they are made up"
         now = its_time()
-        price = AROUND + _chance(f"{symbol} {now:%F}") / 2 + _chance(f"{symbol} {now:%F %R}") / 10
+        price = BASE_PRICE + _chance(f"{symbol} {now:%F}") / 2 + _chance(f"{symbol} {now:%F %R}") / 10
         cents = price.quantize(Decimal("0.01"))
         return Quote(symbol=symbol, price=cents, at=now, source="made up for a rehearsal")
 

@@ -25,7 +25,7 @@ CASH = Decimal(1_000_000)
 
 
 class PaperBroker:
-    """Keeps orders in the database at `place` and fills them at the prices of a feed.
+    """Keeps orders in `database` and fills them at the prices of a feed.
 
     An order is matched when it is submitted or looked up: while the market is open, a buy fills at the
     current price if that is not above its limit. Nothing happens between two requests; an order past its
@@ -34,7 +34,7 @@ class PaperBroker:
 
     def __init__(
         self,
-        place: Path | URL,
+        database: Path | URL,
         prices: Callable[[str], Awaitable[Quote]],
         clock: Callable[[], datetime],
         faults: Faults = Faults(),  # noqa: B008 - frozen
@@ -46,7 +46,7 @@ class PaperBroker:
         """`hours`: when the market is open; None for always. `liquidity`: the most units filled per request;
         None for no limit. `cash`: what a new account starts with.
         """
-        self._book = PaperBook(place, cash)
+        self._book = PaperBook(database, cash)
         self._prices = prices
         self._clock = clock
         self._faults = faults

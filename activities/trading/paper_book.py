@@ -203,13 +203,13 @@ class Book:
 
 
 class PaperBook:
-    """The book in the database at `place`; if it is new, it gets an account with `cash`.
+    """The book in `database`; if it is new, it gets an account with `cash`.
 
     Any number of processes may share it.
     """
 
-    def __init__(self, place: Path | URL, cash: Decimal) -> None:
-        self._database = SharedDatabase(place, _TABLES)
+    def __init__(self, database: Path | URL, cash: Decimal) -> None:
+        self._database = SharedDatabase(database, _TABLES)
         self._cash = cash
         self._is_open = False
 
