@@ -80,7 +80,7 @@ from activities.recruiting.activities import RecruitingActivities
 from activities.recruiting.sending import LetterActivities
 from activities.recruiting.understanding import OUTPUTS
 from activities.rehearsal.interceptor import NotedStarts, Rehearsal, begin_rehearsal
-from activities.rehearsal.stand_ins import its_time
+from activities.rehearsal.stand_ins import agent_time
 from activities.research.activities import ResearchActivities
 from activities.research.publishing import Publisher
 from activities.starts import StartChecks
@@ -129,7 +129,7 @@ def activity_objects(settings: Settings) -> list[Any]:
     files, reports = AgentFiles(objects), settings.data_dir / "reports"
     rehearses = settings.rehearsal is not None
     runner = (EstimatingRunner if rehearses else ModelRunner)(settings, artifacts, outputs=OUTPUTS)
-    now = its_time if rehearses else _now
+    now = agent_time if rehearses else _now
     mail = Mail.build(settings, authority)
     scan = CodeScan(artifacts, objects)
     replay = database_place(settings, "quotes.db")
