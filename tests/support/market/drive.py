@@ -76,13 +76,13 @@ class Watching:
         return looked
 
     async def to_the_end(self, most: int = 5000) -> None:
-        """LookRequest whenever the look before said to."""
+        """Look whenever the look before said to."""
         while self.at is not None:
             await self.look()
             assert len(self.looks) < most
 
     async def until(self, moment: datetime) -> None:
-        """LookRequest whenever the look before said to, up to a time."""
+        """Look whenever the look before said to, up to a time."""
         while self.at is not None and self.at <= moment:
             await self.look()
 
