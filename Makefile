@@ -3,13 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TARGET ?=
-# Processes that tests run in; each has a Temporal server of its own.
+# Test processes; each has its own Temporal server.
 WORKERS ?= 4
 
-# By all cores, and without the packages' own tests: pip compiles everything, by one.
+# On all cores, and without the packages' own tests; pip compiles everything on one core.
 COMPILE = $(BIN)/python -m compileall -qq -j 0 -x /tests/ $(VENV)/lib 2> /dev/null || true
 
-# Hundreds of processes import the same modules: what the first has compiled serves the others.
+# Hundreds of processes import the same modules: let the first one cache the bytecode.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: bench-audit bench-chaos bench-contracts bench-copies bench-fixes bench-gateway bench-hijack bench-inbox bench-kit bench-mutants bench-once bench-outage bench-peers bench-recruiter bench-search bench-wake check clean cluster cluster-test compose-test demo format image-test kube-test llama-server lock sbom setup setup-dev soak test
@@ -37,9 +37,9 @@ $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
 	@$(COMPILE)
 	@touch $@
 
-# What tests use of Debian: mail by dovecot, clocks that are off by libfaketime, pages by chromium, a site of
-# thousands of pages. Of prometheus only its tool, unpacked: installed, it would run as a service. Those who
-# may not install it see these tests skipped by name.
+# Debian packages that tests use: dovecot for mail, libfaketime for wrong clocks, chromium for pages,
+# linux-doc for a site of thousands of pages. Of prometheus only the unpacked tool: installed, it would run as
+# a service. Without permission to install them, these tests are skipped by name.
 $(VENV)/.programs:
 	@missing=""; test -x /usr/sbin/dovecot || missing="dovecot-imapd"; \
 	ls /usr/lib/*/faketime/libfaketime.so.1 > /dev/null 2>&1 || missing="$$missing libfaketime"; \
@@ -68,11 +68,11 @@ check: setup-dev
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m tests.links
 
-# What runs long, and what draws from a seed, with a fresh one; a test that fails says which it was.
+# Long tests, and randomised ones with a fresh seed, which a failing test prints.
 soak: setup-dev
 	$(BIN)/python -m pytest -q -s -m 'soak or seeded or hypothesis' --override-ini addopts= --timeout=0 --hypothesis-profile=default $(ARGS)
 
-# Once, into a cache: what the tests of soak ask that need a real language model's server.
+# Builds, once, into a cache, a real language model's server for soak tests.
 llama-server: setup-dev
 	@$(BIN)/python -m tests.support.llama.build
 
@@ -83,7 +83,7 @@ cluster: setup
 cluster-test: setup-dev
 	@$(BIN)/python -m tests.cluster $(ARGS)
 
-# The Helm chart in a real Kubernetes without machines. The first time Go builds it, in ten minutes or so.
+# The Helm chart in a real Kubernetes without nodes. The first time, Go builds it in about ten minutes.
 kube-test: setup-dev
 	$(BIN)/python -m pytest -q -m soak --timeout=3600 tests/chaos/test_kube.py $(ARGS)
 
@@ -137,12 +137,12 @@ bench-mutants: setup-dev
 bench-inbox: setup-dev
 	$(BIN)/python bench/inbox.py --agents 1000 --within 1
 
-# What images consist of, in CycloneDX, from the lock; a build of an image takes it along.
+# The images' bill of materials in CycloneDX, from the lock; image builds include it.
 sbom: setup-dev
 	$(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --mc-type application \
 		--output-reproducible --sv 1.6 --of JSON --output-file deploy/sbom.cdx.json
 
-# Needs podman and buildah, and root; the second Go and PostgreSQL, too.
+# Both need podman and buildah, and root; compose-test also needs Go and PostgreSQL.
 image-test: setup-dev
 	$(BIN)/python -m pytest -q -s -m soak --timeout=0 tests/containers/test_image.py
 
@@ -153,8 +153,8 @@ format: setup-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# Needs `uv` on the path. The lock names no registry; hashes stand for every platform. Of skfolio only the
-# real prices are wanted that it ships, so what it depends on stays out.
+# Needs `uv` on the path. The lock names no registry; hashes cover every platform. Of skfolio only the real
+# prices it ships are wanted, so its dependencies stay out.
 lock:
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q -o requirements.lock
 	uv pip compile pyproject.toml --extra dev -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q -o requirements-dev.lock

@@ -23,7 +23,7 @@ for part in (operating, starting, showing, deciding, steering, archiving):
 
 
 def print_version(asked: bool) -> None:
-    """Print the version, and end."""
+    """Print the version and exit."""
     if asked:
         print(VERSION)
         raise typer.Exit
@@ -39,7 +39,7 @@ def about(
 
 
 def main() -> int:
-    """Run the command line; its exit code."""
+    """Run the command line and return its exit code."""
     try:
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
         sys.stdout.flush()
@@ -63,7 +63,7 @@ def main() -> int:
 
 
 def fail(words: str, code: int) -> int:
-    """Print why a command ended: a line, which is JSON where `--json` was given; its exit code."""
+    """Print why a command failed, in one line (JSON if `--json` was given), and return its exit code."""
     if "--json" in sys.argv[1:]:
         say_as_json({"error": words, "exit_code": int(code)})
     else:
@@ -73,9 +73,9 @@ def fail(words: str, code: int) -> int:
 
 def command() -> NoReturn:
     """Run the command line as a program, which `.venv/bin/hibernaut` also is."""
-    # Raise the GC thresholds: little that a command makes is garbage before it ends.
+    # Raise the GC thresholds: a command creates little garbage before it ends.
     gc.set_threshold(50_000, 20, 20)
-    # Closed by the caller; the next file that is opened must not become them.
+    # The caller may have closed them; the next opened file must not get their descriptors.
     sys.stdout, sys.stderr = (each or open(os.devnull, "w") for each in (sys.stdout, sys.stderr))  # noqa: SIM115
     exit_code = main()
     sys.stderr.flush()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 
 if __name__ == "__main__":
-    # Little that imports make is garbage, and looking for it is a sixth of what they take.
+    # Imports create little garbage, and looking for it takes a sixth of their time.
     gc.disable()
 
 import argparse
@@ -110,19 +110,19 @@ from common.temporal.connect import CannotConnectError, connect
 from common.temporal.waiting_proxy import WaitingProxy
 from workflows.replayer import interceptors, sandbox, workflow_classes
 
-# Room for the calls of two owners at least, as one has two of three slots at most.
+# Room for at least two owners: one may take two thirds of the slots.
 SLOTS = 24
-# A worker that has not ended so long after that is abandoned: it takes no more work, and the server hands out
-# again what it had.
+# A worker that has not ended this long after draining is abandoned: it takes no more work, and the server
+# hands out its tasks again.
 END_SECONDS = 10
-# How long a workflow may work without yielding; the server waits for a task for ten seconds.
+# How long a workflow may run without yielding; the server allows a task ten seconds.
 YIELD_SECONDS = 8
-# For so long a worker that has ended looks who needs its build.
+# Time limit for an ended worker to look up who needs its build.
 NEED_SECONDS = 5
 
 
 def activity_objects(settings: Settings) -> list[Any]:
-    """Every activity object with its clients."""
+    """All activity objects with their clients."""
     authority, signer = Authority.load(settings), Signer.load(settings)
     floors = authority.floors
     objects, artifacts = SealedStore.open(settings), ArtifactStore.of(settings)
@@ -182,12 +182,12 @@ def activity_objects(settings: Settings) -> list[Any]:
 
 
 def published(settings: Settings) -> Path:
-    """The folder on this machine for reports that were given no place of their own."""
+    """The local folder for reports that were given no other place."""
     return settings.data_dir / "published"
 
 
 def archive_objects(client: Client, settings: Settings) -> list[Any]:
-    """The activity objects of archivist and eraser, which work on Temporal itself."""
+    """The activity objects of archivist and eraser, which need a Temporal client."""
     objects = open_store(settings)
     ledger = ArchiveLedger(client, objects, ArchiveAnchor(client, settings))
     return [AgentArchiver(client, objects, settings), ledger, Erasure(client, objects, settings, ledger)]
@@ -204,7 +204,7 @@ def _now() -> datetime:
 
 
 def everything(client: Client, settings: Settings) -> list[Any]:
-    """Every activity object of a worker."""
+    """All activity objects of a worker."""
     return [
         *activity_objects(settings),
         *archive_objects(client, settings),
@@ -224,9 +224,9 @@ def activity_methods(objects: Sequence[Any]) -> list[Any]:
 
 
 def deployment(settings: Settings) -> WorkerDeploymentConfig | None:
-    """The build that this worker is, to which its agents are pinned; None for an unversioned worker.
+    """This worker's build, to which its agents are pinned; None for an unversioned worker.
 
-    What is not to be pinned says so in its `@workflow.defn`.
+    Workflows that must not be pinned say so in their `@workflow.defn`.
 
     Raises:
         SettingsError: the deployment is named, and the build is not.
@@ -243,11 +243,11 @@ def deployment(settings: Settings) -> WorkerDeploymentConfig | None:
 
 
 class EndingWorker(Worker):
-    """A worker that always ends, and that a busy machine does not stop.
+    """A worker that always ends, and that makes progress on a busy machine.
 
-    The SDK's own sometimes waits for ever while it shuts down. And it fails a workflow's task that has not
-    yielded within two seconds by the clock, which half a second of work takes where eight processes share a
-    processor: an agent that hears thousands of words at once would not get on until they are done.
+    The SDK's worker sometimes hangs in shutdown. It also fails a workflow task that has not yielded within
+    two seconds of wall-clock time, which is half a second of work where eight processes share a core: an
+    agent that receives thousands of messages at once would make no progress.
     """
 
     _abandoned = False
@@ -258,7 +258,7 @@ class EndingWorker(Worker):
             self._workflow_worker._deadlock_timeout_seconds = YIELD_SECONDS
 
     async def shutdown(self) -> None:
-        """Take no more work, finish what is under way or hand it over, and end, come what may."""
+        """Take no more work, finish or hand over what is in progress, and end in any case."""
         if self._abandoned:
             return
         drain: timedelta = self.config()["graceful_shutdown_timeout"]
@@ -280,9 +280,9 @@ def build(
     objects: Sequence[Any] | None = None,
     slots: int = SLOTS,
 ) -> Worker:
-    """The worker of this process; tests and benches hand in workflows and activity objects of their own.
+    """Build this process's worker; tests and benches pass their own workflows and activity objects.
 
-    `slots` is how many activities may run at once; those that are no coroutines have `SLOTS` threads.
+    `slots` limits concurrent activities; those that are not coroutines share `SLOTS` threads.
     """
     workflows = workflow_classes() if workflows is None else workflows
     limits = PathLimits(client, Roots.load(settings), published(settings))
@@ -307,18 +307,18 @@ def build(
         plugins=[telling_kinds(workflows)],
         deployment_config=deployment(settings),
         max_cached_workflows=settings.cached_agents,
-        # After a worker's death its agents' first task waits this long for it before another may have it.
+        # After a worker's death, its agents' next task waits this long for it before another may take it.
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),
         graceful_shutdown_timeout=timedelta(seconds=settings.drain_seconds),
         plugin_shutdown_timeout=timedelta(seconds=1),
-        # A heartbeat carries the cursor people see; every few seconds is often enough to watch.
+        # A heartbeat carries the cursor that people see; every few seconds is often enough to watch.
         max_heartbeat_throttle_interval=timedelta(seconds=5),
         default_heartbeat_throttle_interval=timedelta(seconds=5),
     )
 
 
 def telling_kinds(workflows: Sequence[type]) -> SimplePlugin:
-    """What has a worker tell the server which kinds of agents it serves: its heartbeats name its plugins."""
+    """A plugin whose name lists the kinds of agents served: heartbeats report plugin names to the server."""
     kinds = (name for name, kind in KINDS.items() if kind.workflow_class() in workflows)
     return SimplePlugin(KINDS_TOLD + " ".join(kinds))
 
@@ -326,7 +326,7 @@ def telling_kinds(workflows: Sequence[type]) -> SimplePlugin:
 def build_fetcher(
     client: Client, settings: Settings, *, reports: ReliableReports, objects: Sequence[Any]
 ) -> Worker:
-    """The worker of the fetch queue, on which the server spreads the hosts' turns over all workers."""
+    """Build the worker of the fetch queue; the server spreads each host's fetches over all workers."""
     return EndingWorker(
         client,
         task_queue=settings.fetch_queue,
@@ -345,12 +345,12 @@ def build_fetcher(
 
 
 def _rehearsal(settings: Settings) -> list[Rehearsal]:
-    """What keeps the worker of a rehearsal from doing anything; no other worker has it."""
+    """The interceptor that keeps a rehearsal's worker from doing anything; empty for other workers."""
     return [Rehearsal(settings.rehearsal, ArtifactStore.of(settings))] if settings.rehearsal else []
 
 
 async def open_mailroom(client: Client, settings: Settings) -> None:
-    """Have somebody listen at the mailbox, one of all workers, where there is a mailbox."""
+    """Start the mailbox's listener, one for all workers, if there is a mailbox."""
     if settings.mail.imap:
         await client.start_workflow(
             MAILROOM,
@@ -363,17 +363,17 @@ async def open_mailroom(client: Client, settings: Settings) -> None:
 
 
 def tune_gc() -> None:
-    """Have the garbage collector pass over what stays for good.
+    """Exclude from garbage collection what stays for good.
 
-    Its thresholds stay: an agent that leaves the cache is freed by it alone, and with higher ones a worker
-    of 1,000 cached agents grew by 75 KB for each further one that fell asleep.
+    Keep the default thresholds: only the collector frees an agent evicted from the cache. With higher ones, a
+    worker with 1,000 cached agents grew by 75 KB for each further agent that fell asleep.
     """
     gc.collect()
     gc.freeze()
 
 
 async def work(settings: Settings) -> None:
-    """Work until SIGTERM or SIGINT, then finish what is under way."""
+    """Work until SIGTERM or SIGINT, then finish what is in progress."""
     health = await Health.listen(settings.deployment.health)
     proxy = WaitingProxy()
     noted = [NotedStarts(settings.rehearsal)] if settings.rehearsal else []
@@ -397,17 +397,17 @@ async def work(settings: Settings) -> None:
             health.ready = False
             proxy.stop_waiting()
             end = loop.time() + settings.drain_seconds
-            # Both at once: one that is asked later would take new work meanwhile.
+            # Both at once: the second would otherwise take new work in the meantime.
             await asyncio.gather(*(each.shutdown() for each in workers))
     finally:
-        # Where the server is away just now, what is left of the time is for it to come back.
+        # If the server is unreachable, give it the remaining time to come back.
         await reports.drain(max(END_SECONDS, end - loop.time()))
     if settings.deployment.build:
         await say_who_needs(client, settings)
 
 
 async def say_who_needs(client: Client, settings: Settings) -> None:
-    """Say what still needs the build that this worker was, so that its last worker does not go silently."""
+    """Print what still needs this worker's build, in case it was the last worker of it."""
     builds, build = Builds(client, settings), settings.deployment.build
     try:
         async with asyncio.timeout(NEED_SECONDS):
@@ -419,7 +419,7 @@ async def say_who_needs(client: Client, settings: Settings) -> None:
 
 
 def options(arguments: Sequence[str]) -> dict[str, str]:
-    """What the command line says, by the settings' names."""
+    """Parse the command line into settings by name."""
     parser = argparse.ArgumentParser(prog="worker.py", description=__doc__, allow_abbrev=False)
     parser.add_argument(
         "--deployment-name", metavar="NAME", help="the deployment it belongs to; TEMPORAL_DEPLOYMENT_NAME"
@@ -431,7 +431,7 @@ def options(arguments: Sequence[str]) -> dict[str, str]:
 
 
 def main() -> int:
-    """Run the worker; its exit code."""
+    """Run the worker and return its exit code."""
     gc.freeze()
     gc.enable()
     try:
@@ -439,7 +439,7 @@ def main() -> int:
         open_logs(settings)
         check_database(settings)
         Runtime.set_default(open_runtime(settings), error_if_already_set=False)
-        # What passes through the proxy passes through the event loop: uvloop's takes half the time for it.
+        # The proxy copies all traffic in the event loop; uvloop halves that cost.
         with traced(settings, "worker"):
             uvloop.run(work(settings))
     except SettingsError as error:

@@ -1,11 +1,11 @@
 """The durable audit beside the same analysers run bare: `python bench/audit.py [--files N] [--json]`.
 
-Both sides look at the same files: `--files` of them out of packages from the package index, or those below
+Both sides audit the same files: `--files` of them from packages of the package index, or those below
 `--path`. The durable side is the code auditor as people run it: a Temporal server, a worker, shards with
 journals, a report; then the same audit again, and once more with a few files changed. The bare side is one
-process that runs each analyser over all files, one after the other, and keeps nothing. With `--kill-every`
-there is, beside the first audit, only one by a worker that is killed every so many seconds; it finds the same
-or the bench fails.
+process that runs each analyser over all files in turn and stores nothing. With `--kill-every`, only one more
+audit follows the first, and its worker is killed every so many seconds; the bench fails unless it finds the
+same.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from common.digest import digest  # noqa: E402
 from common.temporal.connect import connect  # noqa: E402
 from tests.support.stack import Stack  # noqa: E402
 
-PER_CALL = 1000  # files an analyser gets at once; more would not fit an argument list
+PER_CALL = 1000  # files per analyser call; more would not fit an argument list
 TIME_LIMIT = 3600.0
 CHANGED = 50  # files changed before the third audit
 MB = 2**20
@@ -47,7 +47,7 @@ MB = 2**20
 
 @dataclass
 class Usage:
-    """What a side took: seconds, CPU seconds with all children, and the worker's largest resident memory."""
+    """What a side used: seconds, CPU seconds including children, and peak resident memory of its process."""
 
     seconds: float = 0.0
     cpu: float = 0.0
@@ -58,7 +58,7 @@ class Usage:
 
     @property
     def words(self) -> str:
-        """On one line."""
+        """On one line, for people."""
         return (
             f"{self.files / self.seconds:8.1f} files/s, {self.seconds:7.1f} s, "
             f"{self.cpu + self.server_cpu:7.1f} s of CPU, {self.findings} findings, "
@@ -68,7 +68,7 @@ class Usage:
 
 @dataclass
 class Audit:
-    """A finished audit: what it took, a digest of all it found, its history, and seconds by node."""
+    """A finished audit: its usage, a digest of all findings, its history, and seconds by node."""
 
     usage: Usage
     found: str
@@ -79,12 +79,12 @@ class Audit:
 
     @property
     def words(self) -> str:
-        """On one line."""
+        """On one line, for people."""
         return f"{self.usage.words}, seconds by node: {self.nodes}"
 
 
 async def audit(stack: Stack, agents: AgentClient, id: str, root: Path) -> Audit:
-    """Audit `root` on a running stack, whatever is killed meanwhile."""
+    """Audit `root` on a running stack, whatever is killed in the meantime."""
     usage = Usage()
     before = _cpu(stack)
     began = time.monotonic()
@@ -133,7 +133,7 @@ def findings_digest(report: Path) -> str:
 
 @contextlib.asynccontextmanager
 async def killing(stack: Stack, every: float) -> AsyncIterator[list[float]]:
-    """Kill the worker every so many seconds and start it again at once; yields the times of the kills."""
+    """Kill the worker every so many seconds and restart it at once; yields the list of kill times."""
     kills: list[float] = []
 
     async def go_on() -> None:
@@ -153,12 +153,12 @@ async def killing(stack: Stack, every: float) -> AsyncIterator[list[float]]:
 
 
 def listing_of(report: Path) -> list[tuple[str, str]]:
-    """Path and language of every file of a report."""
+    """Path and language of every file in a report."""
     return [(file["path"], file["language"]) for file in json.loads(report.read_bytes())["files"]]
 
 
 def bare(root: Path, listing: list[tuple[str, str]], scratch: Path) -> Usage:
-    """Run this file once more as the bare side, in a process of its own, and take its usage."""
+    """Run this script again as the bare side, in its own process, and return its usage."""
     names = scratch / "listing.json"
     names.write_text(json.dumps(listing))
     began = time.monotonic()
@@ -171,7 +171,7 @@ def bare(root: Path, listing: list[tuple[str, str]], scratch: Path) -> Usage:
 
 
 def run_bare(root: Path, names: Path) -> None:
-    """The bare side: every analyser over all its files, and the findings counted."""
+    """The bare side: run every analyser over its files, and count the findings."""
     listing: list[tuple[str, str]] = json.loads(names.read_text())
     findings = 0
     for analyser in ANALYSERS:
@@ -194,7 +194,7 @@ def run_bare(root: Path, names: Path) -> None:
 
 
 async def undisturbed(root: Path, scratch: Path, *, again: bool) -> list[Audit]:
-    """An audit; with `again`, the same once more, and then with a few files changed."""
+    """Audit; with `again`, audit a second time, and a third with a few files changed."""
     async with Stack(scratch / "data") as stack:
         agents = await stack.agents()
         done = [await audit(stack, agents, "first", root)]
@@ -211,7 +211,7 @@ async def undisturbed(root: Path, scratch: Path, *, again: bool) -> list[Audit]:
 
 
 async def killed(root: Path, scratch: Path, every: float, first: Audit) -> dict[str, float]:
-    """An audit whose worker is killed again and again, beside the first one."""
+    """Audit while the worker is killed again and again, and compare with the first audit."""
     async with Stack(scratch / "killed") as stack:
         agents = await stack.agents()
         async with killing(stack, every) as kills:
@@ -230,7 +230,7 @@ async def killed(root: Path, scratch: Path, every: float, first: Audit) -> dict[
 
 @contextlib.contextmanager
 def _changed(root: Path, first: Audit) -> Iterator[None]:
-    """A few files with another line at their end, and then as they were."""
+    """Append a line to a few files, and restore them on exit."""
     paths = [path for path, _ in listing_of(Path(first.report["json"]))]
     before = {path: (root / path).read_bytes() for path in paths[:: max(1, len(paths) // CHANGED)][:CHANGED]}
     try:
@@ -243,7 +243,7 @@ def _changed(root: Path, first: Audit) -> Iterator[None]:
 
 
 def figures_of(first: Audit) -> dict[str, float]:
-    """What the first audit came to."""
+    """The figures of the first audit."""
     return {
         "files": first.usage.files,
         "findings": first.usage.findings,
@@ -256,7 +256,7 @@ def figures_of(first: Audit) -> dict[str, float]:
 
 
 def compared(done: list[Audit], peer: Usage) -> dict[str, float]:
-    """Three audits beside the bare analysers and each other."""
+    """The three audits compared with the bare analysers and with each other."""
     first, second, third = done
     return {
         "bare_files_per_second": round(peer.files / peer.seconds, 1),
@@ -270,7 +270,7 @@ def compared(done: list[Audit], peer: Usage) -> dict[str, float]:
 
 
 def main() -> None:
-    """Run both sides and print them beside each other."""
+    """Run both sides and print their figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--files", type=int, default=2000, help="how many files out of known packages")

@@ -1,6 +1,6 @@
 """What a batch costs: for each item of a trivial activity, and for each agent that sleeps as an item.
 
-Each part has a dev server and a worker process of its own. The last line of the output is JSON.
+Each part has its own dev server and worker process. The last line of the output is JSON.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ from common.temporal.search_attributes import OWNER
 
 ROOT = Path(__file__).parents[1]
 ID = "batch-bench"
-# The worker's memory is the same from here on, if it is flat.
+# If memory is flat, ten times the items may raise its peak by this factor at most.
 MEMORY_RATIO = 1.2
 
 
 class Bench:
-    """One batch on a server of its own, in `folder`."""
+    """One batch on its own server, in `folder`."""
 
     def __init__(self, folder: Path, at_once: int) -> None:
         self.settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder)})
@@ -58,7 +58,7 @@ class Bench:
         self._server = DevServer(self.settings, ui_port=None)
 
     async def items(self, count: int) -> dict[str, Any]:
-        """So many items of an activity that does nothing."""
+        """Run `count` items of an activity that does nothing."""
         await self._server.start()
         worker = await self._worker()
         client = await self._client()
@@ -85,7 +85,7 @@ class Bench:
         }
 
     async def children(self, count: int) -> dict[str, Any]:
-        """So many agents that sleep as items: what they cost asleep, beside an empty server."""
+        """Run `count` sleeping agents as items; their cost asleep, compared with an empty server."""
         await self._server.start()
         await end_child(await self._worker(), 30)
         await self._server.stop()
@@ -157,7 +157,7 @@ class Bench:
         return await connect(self.settings)
 
     def _database(self) -> int:
-        """The bytes of what the server, which has ended, keeps in its database: no free pages, no journal."""
+        """Size of the ended server's database, without free pages and journal."""
         copy = self._folder / "copy.db"
         copy.unlink(missing_ok=True)
         with closing(sqlite3.connect(self._folder / "temporal.db")) as database:
@@ -166,7 +166,7 @@ class Bench:
 
 
 async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Few items and ten times as many; or agents that sleep."""
+    """Run a tenth of the items and then all of them; or sleeping agents."""
     async with asyncio.timeout(options.limit):
         if options.children:
             return await Bench(folder, options.at_once).children(options.children)
@@ -177,7 +177,7 @@ async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Parse the options, run, print; the exit code: 1 where memory grows with the items."""
+    """Parse the options, run, print the report; the exit code is 1 if memory grows with the items."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--items", type=int, default=10_000, help="items; a tenth of it before")
     parser.add_argument("--at-once", type=int, default=20, help="how many at once")

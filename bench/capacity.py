@@ -24,13 +24,13 @@ SCRIPT, COSTS = "capacity", "costs"
 SIZES = (10_000, 1_000_000, 100_000_000)
 DAY, HOUR = 86_400.0, 3_600.0
 SEED = 7
-# A simulation of more agents than this is of a part of them on the same part of the cores.
+# Larger numbers of agents are simulated as a fraction of them on the same fraction of the cores.
 SIMULATED = 1_000_000
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What `bench/costs.py` says of one agent; of CPU, to its sleep and from there to its end."""
+    """The costs of one agent from `bench/costs.py`; CPU as (until asleep, from there to its end)."""
 
     server_cpu_ms: Sequence[float]
     worker_cpu_ms: Sequence[float]
@@ -44,21 +44,21 @@ class Cost:
 
 @dataclass(frozen=True)
 class Assumed:
-    """What is assumed, not measured; the page lists it.
+    """Assumptions, not measurements; the page lists them.
 
     Attributes:
-        days: an agent's life, nearly all of it asleep.
-        peak: the busiest hour over the mean one; people start and approve in the morning.
-        burst: agents of a batch, all started at once.
-        busy: how busy cores are planned to be in that hour.
+        days: an agent's lifetime, nearly all of it asleep.
+        peak: load of the busiest hour over the mean; people start and approve in the morning.
+        burst: agents per batch, all started at once.
+        busy: planned utilisation of cores in that hour.
         kept_days: how long a closed agent stays in Temporal before it is archived.
-        commit_ms: how long a transition holds its shard: the database's commit.
-        shard_busy: how busy a shard may be, so that few transitions wait for it.
-        partition_tasks: tasks a second through one partition of a task queue.
-        commits: transactions a second that one PostgreSQL server with good disks writes.
-        database_tb: the largest database that one wants to back up and vacuum.
-        objects: of an archived agent without large payloads: history, final view, record.
-        put_usd, month_usd: Amazon S3's list price of a thousand writes, and of a GB for a month.
+        commit_ms: how long a transition holds its shard: one database commit.
+        shard_busy: highest utilisation of a shard, so that few transitions wait for it.
+        partition_tasks: tasks a second that one partition of a task queue can handle.
+        commits: transactions a second that one PostgreSQL server with good disks can write.
+        database_tb: the largest database one wants to back up and vacuum.
+        objects: S3 objects per archived agent without large payloads: history, final view, record.
+        put_usd, month_usd: Amazon S3's list prices of a thousand writes, and of a GB per month.
     """
 
     days: float = 3
@@ -76,13 +76,13 @@ class Assumed:
     month_usd: float = 0.023
 
 
-# As `deploy/` and Temporal have them.
+# The defaults of `deploy/` and Temporal.
 SHARDS, PARTITIONS = 512, 1
 
 
 @dataclass(frozen=True)
 class Need:
-    """What `agents` asleep need, with the costs of one and what is assumed."""
+    """What `agents` asleep need, from the costs of one and the assumptions."""
 
     agents: int
     cost: Cost
@@ -90,78 +90,78 @@ class Need:
 
     @property
     def starts(self) -> float:
-        """Agents a second that start, and as many that end."""
+        """Agents that start per second; as many end."""
         return self.agents / (self.assumed.days * DAY)
 
     @property
     def peak(self) -> float:
-        """The same in the busiest hour."""
+        """Starts per second in the busiest hour."""
         return self.starts * self.assumed.peak
 
     @property
     def transitions(self) -> float:
-        """A second, in the busiest hour."""
+        """State transitions per second in the busiest hour."""
         return self.peak * self.cost.transitions
 
     @property
     def tasks(self) -> float:
-        """A second, in the busiest hour."""
+        """Tasks per second in the busiest hour."""
         return self.peak * self.cost.tasks
 
     @property
     def shards(self) -> int:
-        """A power of two, so that no shard is too busy."""
+        """History shards: the power of two at which no shard is too busy."""
         return 1 << max(2, math.ceil(math.log2(max(self.held / self.assumed.shard_busy, 1))))
 
     @property
     def held(self) -> float:
-        """Shards that are held by a transition at any moment of the busiest hour."""
+        """Shards held by a transition at any moment of the busiest hour, on average."""
         return self.transitions * self.assumed.commit_ms / 1000
 
     @property
     def partitions(self) -> int:
-        """Of the agents' task queue."""
+        """Partitions of the agents' task queue."""
         return max(1, math.ceil(self.tasks / self.assumed.partition_tasks))
 
     @property
     def server_cores(self) -> float:
-        """Of Temporal's servers and the database, in the busiest hour, as busy as planned."""
+        """Cores of Temporal's servers and the database in the busiest hour, at the planned utilisation."""
         return self.peak * sum(self.cost.server_cpu_ms) / 1000 / self.assumed.busy
 
     @property
     def worker_cores(self) -> float:
-        """Of the workers, in the busiest hour, as busy as planned."""
+        """Cores of the workers in the busiest hour, at the planned utilisation."""
         return self.peak * sum(self.cost.worker_cpu_ms) / 1000 / self.assumed.busy
 
     @property
     def asleep_bytes(self) -> float:
-        """In Temporal's database, of those that sleep."""
+        """Bytes of sleeping agents in Temporal's database."""
         return self.agents * self.cost.bytes_asleep
 
     @property
     def closed_bytes(self) -> float:
-        """In Temporal's database, of those that have ended and are not archived yet."""
+        """Bytes in Temporal's database of agents that have ended and are not archived yet."""
         return self.starts * DAY * self.assumed.kept_days * self.cost.bytes_closed
 
     @property
     def objects(self) -> float:
-        """New ones in S3, a month."""
+        """New S3 objects per month."""
         return self.starts * DAY * 30 * self.assumed.objects
 
     @property
     def archived_bytes(self) -> float:
-        """New ones in S3, a month."""
+        """New bytes in S3 per month."""
         return self.starts * DAY * 30 * self.cost.history_bytes
 
     @property
     def month_usd(self) -> float:
-        """Of S3: a month's writes, and a year's archive kept for a month."""
+        """S3's price of a month: its writes, and storage of a year's archive."""
         assumed = self.assumed
         return self.objects / 1000 * assumed.put_usd + self.archived_bytes * 12 / 1e9 * assumed.month_usd
 
 
 def tables(folder: Path = RESULTS) -> str:
-    """What the page says from the costs that were kept."""
+    """The page's tables, from the kept costs."""
     run = kept(COSTS, folder)
     return "\n".join(_lines(run)) if run else ""
 
@@ -227,7 +227,7 @@ NEEDS: Sequence[tuple[str, Callable[[Need], str]]] = (
     ("S3, USD a month, a year's archive", lambda need: _short(need.month_usd)),
 )
 
-# What is full first: what part of it a number of agents takes, and what moves it.
+# Resources that run out first: the share that a number of agents uses, and what moves the limit.
 LIMITS: Sequence[tuple[str, Callable[[Need], float], str]] = (
     (
         "writes of one PostgreSQL server",
@@ -271,7 +271,7 @@ def _simulated(needs: Sequence[Need]) -> list[tuple[str, list[str]]]:
 
 @dataclass(frozen=True)
 class Simulated:
-    """What came of a simulation of a day, in its busiest hour; `planned` is what the arithmetic says."""
+    """The busiest hour of a simulated day; `planned` is the computed utilisation."""
 
     cores: int
     planned: float
@@ -281,10 +281,10 @@ class Simulated:
 
 
 def simulate(need: Need, chance: random.Random) -> Simulated:
-    """A day on as many cores of workers as `need` says.
+    """Simulate a day on as many worker cores as `need` says.
 
-    Agents start by batches of up to `burst`, each batch at once, and are approved one by one, both by the
-    day's profile. Each start and each wake is work of exponential length; first come, first served.
+    Agents start in batches of up to `burst` at once and are approved one by one, both following the day's
+    profile. Each start and each wake is work of exponentially distributed length, served in order of arrival.
     """
     part = max(1.0, need.agents / SIMULATED)
     cores = max(1, math.ceil(need.worker_cores / part))
@@ -309,7 +309,7 @@ def simulate(need: Need, chance: random.Random) -> Simulated:
 
 
 def _moment(peak: float, chance: random.Random) -> float:
-    """A second of the day; the first hour is the busiest, and all others are alike."""
+    """A random second of the day; the first hour is the busiest, all others are alike."""
     if chance.random() < peak / 24:
         return chance.uniform(0, HOUR)
     return chance.uniform(HOUR, DAY)
@@ -336,13 +336,13 @@ def _short(value: float) -> str:
 
 
 def _round(value: float) -> str:
-    """Two digits of a large number."""
+    """Round a large number to two digits."""
     digits = max(0, math.floor(math.log10(max(value, 1))) - 1)
     return f"{round(value, -digits):,.0f}"
 
 
 def check(report: Report) -> None:
-    """Work through a report."""
+    """Check that a report has all the page needs."""
     for cost in report["costs"].values():
         for _, find in NEEDS:
             find(Need(SIZES[0], Cost(**cost), Assumed()))

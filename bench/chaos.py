@@ -1,9 +1,9 @@
 """Agents of every kind while all around them fails: nothing acknowledged is lost, nothing happens twice.
 
-Real workers, a real server, and behind proxies a broker, a web site, a language model, mail, Slack and S3.
-Processes are killed and stopped, the server and each of the others are taken away, requests are cut, held up
-and their answers lost, the disk is full, a clock is off by days, and everything is said twice. What was seen
-outside is then compared with what the agents say. The last line of the output is JSON.
+Real workers and a real server, with a broker, a web site, a language model, mail, Slack and S3 behind
+proxies. Processes are killed and suspended, the server and each of the others go down, requests are cut off
+or delayed, answers get lost, the disk is full, a clock is off by days, and every message is sent twice. What
+was observed outside is then compared with what the agents report. The last line of the output is JSON.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ from common.settings import Settings
 from common.temporal.connect import connect
 from testing.fixtures import open_all
 
-# On a busy machine agents have so many times the seconds of the small form, before one counts as left alone.
+# On a busy machine, agents get this many times the short run's seconds before they count as abandoned.
 BUSY = 4
 SMALL_KILLS = 3
-# In megabytes: what hours of agents leave behind is more.
+# In megabytes: hours of agents leave more behind.
 SMALL_DISK, LONG_DISK = 64, 1024
 SMALL = Pace(away=(5, 7), down=(3, 5), stopped=(2, 4), between=(0.2, 1), strikes=(0.3, 0.8), clock_off=15)
 LONG = Pace(away=(5, 30), down=(5, 40), stopped=(2, 60), between=(2, 20), strikes=(0.5, 3), clock_off=120)
-# How long a worker lives in the long form, in seconds; one takes some seconds of two cores to start.
+# Lifetime of a worker in the long run, in seconds. Starting one costs a few seconds of CPU.
 LIFE = (8.0, 24.0)
 SAYS_EVERY = 20.0
-# How long agents may take to end once all is well again: longer than any time-out of theirs.
+# How long agents may take to end after the last fault: longer than any of their timeouts.
 RECOVERY = 1800.0
 
 
@@ -88,10 +88,10 @@ class Chaos:
         self._over = False
 
     async def run(self) -> dict[str, Any]:
-        """Start everything, let it happen, wait for all agents to end; the report."""
+        """Start everything, run the faults, wait for all agents to end; return the report."""
         for line in (self._workers, self._doors):
             await line.start()
-        # The bench's own server is the one meant, whatever the shell or a configuration file says.
+        # Use the bench's own server; ignore any address from the shell or a config file.
         os.environ.update(TEMPORAL_ADDRESS=f"127.0.0.1:{self._doors.port}", TEMPORAL_CONFIG_FILE=os.devnull)
         self._environment["TEMPORAL_ADDRESS"] = f"127.0.0.1:{self._workers.port}"
         logs = self._folder / "logs"
@@ -128,7 +128,7 @@ class Chaos:
                 shutil.copytree(logs, self._options.keep, dirs_exist_ok=True)
 
     async def _small(self) -> None:
-        """First the processes, while agents prepare; then all others, while they act."""
+        """The short run: faults of processes while agents prepare, then all others while they act."""
         for kind in CASES:
             for _ in range(self._options.agents):
                 self._start(kind)
@@ -137,11 +137,11 @@ class Chaos:
         await asyncio.sleep(2)
         rough = [*faults.to_processes, *[faults.kill] * (SMALL_KILLS - 1)]
         await faults.one_after_another(faults.shuffled(rough))
-        # What a worker takes and dies with comes back after the time-out of its call, a minute or more: in
-        # two minutes no worker dies, and no task is lost on its way, once agents act.
+        # A call that dies with its worker comes back only after its timeout, a minute or more. So, in a
+        # two-minute run, do not kill workers or lose their tasks once agents act.
         faults.spare_workers()
         self._people.may_decide.set()
-        # The disk first, while all want to write.
+        # The disk first, while all agents want to write.
         first, *rest = faults.to_others
         others = [first, *faults.shuffled(rest)]
         await asyncio.gather(faults.one_after_another(others[::2]), faults.one_after_another(others[1::2]))
@@ -149,7 +149,7 @@ class Chaos:
             await clock
 
     async def _long(self) -> None:
-        """Everything at any time, and for each agent that ends another one, until so many kills."""
+        """The long run: any fault at any time, with ended agents replaced, until enough kills."""
         self._people.may_decide.set()
         faults = self._faults
         going = [
@@ -192,7 +192,7 @@ class Chaos:
         return sum(not task.done() and task.get_name().startswith(f"{kind.kind}-") for task in self._agents)
 
     async def _ended(self) -> list[Case]:
-        """Wait for all agents to end; those that do not in time."""
+        """Wait for all agents to end; return those that do not in time."""
         small = self._options.seconds * BUSY - (perf_counter() - self._began)
         left = RECOVERY if self._options.kills else max(small, 0)
         end = perf_counter() + left
@@ -244,12 +244,12 @@ class Chaos:
 
 
 MUST_BE_ZERO = ("lost", "duplicated", "missing", "forbidden", "failed", "needing_human")
-# What a machine may lack, by the fault that it then lacks.
+# Faults that need something a machine may lack.
 OPTIONAL = {"disk_full": "disk", "clocks_off": "clock", "imap_down": "IMAP"}
 
 
 def wanted(left_out: Sequence[str]) -> list[str]:
-    """The faults that have to happen on a machine that lacks only this."""
+    """The faults that must happen on a machine that lacks only this."""
     lacks = {name for name, what in OPTIONAL.items() if any(each.startswith(what) for each in left_out)}
     faults = [
         *("kills", "stops", "server_stops", "outages", "disk_full", "clocks_off", "refused"),
@@ -261,13 +261,13 @@ def wanted(left_out: Sequence[str]) -> list[str]:
 
 
 def holds(report: dict[str, Any]) -> bool:
-    """Whether the run shows what it is to show: nothing went wrong, and every fault has happened."""
+    """Whether the run succeeded: nothing went wrong, and every fault has happened."""
     happened = all(report.get(name) for name in wanted(report["left_out"]))
     return happened and not any(report[name] for name in MUST_BE_ZERO)
 
 
 async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Run everything in `folder`, bounded in time."""
+    """Run everything in `folder`, within the time limit."""
     task = asyncio.current_task()
     assert task
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -294,7 +294,7 @@ async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Parse the options, run, print; the exit code."""
+    """Parse the options, run, print the report, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seconds", type=float, default=120, help="what the small form takes, about")
     parser.add_argument(

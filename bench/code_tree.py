@@ -1,4 +1,4 @@
-"""A tree of real files to audit: the contents of packages from the package index, unpacked."""
+"""A tree of real files to audit, unpacked from packages of the package index."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ import sys
 import zipfile
 from pathlib import Path
 
-# 62,000 text files of Python, YAML, JSON, JavaScript and others, 350 MB. Pinned, so that figures compare.
+# 62,000 text files of Python, YAML, JSON, JavaScript and others, 350 MB. Pinned, so that figures are
+# comparable.
 PACKAGES = ("ansible==12.3.0", "homeassistant==2024.3.3", "django==5.2.19", "sympy==1.14.0")
-# Compiled translations, pictures and sounds are nothing to audit.
+# Compiled translations, images and sounds cannot be audited.
 _BINARY = frozenset({".mo", ".png", ".pcm", ".jpg", ".mp3"})
 
 
 def code_tree(folder: Path, files: int) -> Path:
-    """A tree of so many files below `folder`, every n-th of all there are; what is there is used again.
+    """A tree of `files` files below `folder`, evenly sampled from all; an existing tree is reused.
 
     Raises:
-        SystemExit: the packages cannot be had, or have fewer files.
+        SystemExit: the packages cannot be downloaded, or have fewer files.
     """
     tree = folder / f"tree-{files}"
     complete = folder / f"tree-{files}.complete"
@@ -50,7 +51,7 @@ def _wheels(folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     if len(list(folder.glob("*.whl"))) < len(PACKAGES):
         pip = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-deps"]
-        # The wheels hold Python for any version; none is installed.
+        # The wheels work with any Python version, and none is installed.
         options = ["--only-binary=:all:", "--python-version=3.13", "-d", str(folder)]
         if subprocess.run([*pip, *options, *PACKAGES], check=False).returncode:
             raise SystemExit("cannot download the packages whose files are audited: use --path FOLDER")

@@ -1,7 +1,7 @@
 """What compression and encryption cost: the same agents plain and encrypted, in turns on one dev server.
 
 An agent takes three steps of 2 KB, asks, sleeps, is woken by a signed decision, and acts. Client and worker
-are this one process, so its CPU time is all that encryption can add to.
+share this one process, so its CPU time covers everything that encryption adds.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ STEPS = 3
 
 @dataclass
 class Figures:
-    """Of one side: seconds of wall clock for starts and of CPU for all, milliseconds of each wake-up."""
+    """One side's figures: wall-clock seconds of starts, CPU seconds in all, milliseconds per wake-up."""
 
     start_seconds: float = 0.0
     cpu_seconds: float = 0.0
@@ -43,7 +43,7 @@ class Figures:
 
 
 async def turn(side: KitSide, agents: int, figures: Figures | None) -> None:
-    """Start agents, let all of them sleep, wake each; count nothing where there are no figures."""
+    """Start agents, let all of them sleep, wake each; record nothing if there are no figures."""
     cpu, began = process_time(), perf_counter()
     ids = await side.start_agents(agents, STEPS, local=False)
     started = perf_counter() - began
@@ -56,12 +56,12 @@ async def turn(side: KitSide, agents: int, figures: Figures | None) -> None:
 
 
 async def bench(agents: int, folder: Path) -> dict[str, float]:
-    """The ratios encrypted : plain, with `agents` of each side in every one of four blocks."""
+    """The ratios of encrypted to plain, with `agents` of each side in each of four blocks."""
     found = {"plain": Figures(), "encrypted": Figures()}
     async with DevServer(Settings.read({"HIBERNAUT_DATA_DIR": str(folder)}), ui_port=None) as server:
         os.environ.update(TEMPORAL_ADDRESS=server.address, TEMPORAL_CONFIG_FILE=os.devnull)
         for block in range(-1, BLOCKS):
-            # Alternating order, so that the growth of the database falls on both; the first warms up.
+            # Alternate the order, so that the growing database affects both; the first block warms up.
             for name in sorted(found, reverse=block % 2 == 0):
                 settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder / name)})
                 if name == "encrypted" and not key_file(settings).exists():
@@ -83,7 +83,7 @@ async def bench(agents: int, folder: Path) -> dict[str, float]:
 
 
 def main() -> int:
-    """Parse the options, run, print one line of JSON; the exit code."""
+    """Parse the options, run, print one line of JSON, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--agents", type=int, default=25, help="agents of each side in each of four blocks")
     parser.add_argument("--limit", type=float, default=600, help="give up after so many seconds")

@@ -1,9 +1,9 @@
 """The same agent on the kit, on the bare SDK of Temporal, on LangGraph and on DBOS, side by side.
 
-An agent takes steps of 2 KB, is approved, fetches a fact again, and acts. Each side has servers and a worker
-of its own. They take turns in blocks, in alternating order, so that the drift of the machine falls on all
-alike; what servers and worker spend in a side's turn is that side's. A side that lacks what it needs is left
-out. The last line of the output is JSON.
+An agent takes steps of 2 KB, is approved, fetches a fact again, and acts. Each side has its own servers and
+worker. The sides take turns in blocks, in alternating order, so that drift of the machine affects all alike;
+what servers and worker use during a side's turn is charged to that side. A side that lacks what it needs is
+left out. The last line of the output is JSON.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ BLOCKS = 4
 WARM_SAMPLE = 100
 COLD_SAMPLE = 30
 HISTORY_SAMPLE = 5
-# What the servers do after the fact (visibility, timers, task deletion) is waited for, and counted.
+# Wait for what the servers do afterwards (visibility, timers, task deletion), and count it.
 SETTLE_SECONDS = 0.5
-# After so long without a poll Temporal's server takes a worker for gone.
+# Temporal's server considers a worker gone after this long without a poll.
 GIVEN_UP_SECONDS = 11.0
 
 
 class Comparison:
-    """One run, all contenders at once."""
+    """One run, with all contenders."""
 
     def __init__(self, options: argparse.Namespace, contenders: Sequence[Contender], folder: Path) -> None:
         self._options = options
@@ -48,7 +48,7 @@ class Comparison:
         self._asleep: dict[str, list[str]] = {each.name: [] for each in contenders}
 
     async def run(self) -> dict[str, Any]:
-        """Start all agents, let all sleep, wake them, kill workers; the figures by name."""
+        """Start all agents, let all sleep, wake them, kill workers; return the figures by name."""
         options = self._options
         for each in self._all:
             await each.side.start_worker()
@@ -94,7 +94,7 @@ class Comparison:
         return {each.name: each.figures.summary(options.steps) for each in self._all}
 
     def _in_turn(self, blocks: Sequence[int]) -> Sequence[tuple[Contender, int]]:
-        """All contenders for each block, every second time the other way round."""
+        """All contenders for each block, in reverse order every second time."""
         return [
             (each, count)
             for number, count in enumerate(blocks)
@@ -102,13 +102,13 @@ class Comparison:
         ]
 
     def _taken(self, each: Contender, count: int) -> list[str]:
-        """Agents that sleep; whoever takes them wakes them."""
+        """Take `count` sleeping agents; the caller wakes them."""
         asleep = self._asleep[each.name]
         ids, asleep[:count] = asleep[:count], []
         return ids
 
     async def _warm_up(self, each: Contender) -> None:
-        """The first agents of a process meet imports and empty caches; they are not counted."""
+        """Run a few uncounted agents: a process's first ones pay for imports and cold caches."""
         for id in await each.side.start_agents(2, 1):
             await each.side.wake(id)
 
@@ -127,9 +127,9 @@ class Comparison:
         bulk.seconds += perf_counter() - before
 
     async def _wake_after_deaths(self, each: Contender) -> None:
-        """The worker dies, and another is started that knows nothing."""
+        """Kill the worker, start another with a cold cache, and time a wake-up."""
         for _ in range(self._options.deaths):
-            # Temporal's server holds tasks for a worker that polled a moment ago, so that is how it dies.
+            # Temporal's server keeps tasks for a worker that has just polled, so make it poll before it dies.
             await each.side.start_agents(1, 1)
             await each.side.kill_worker()
             [id] = self._taken(each, 1)
@@ -144,7 +144,7 @@ class Comparison:
 
     @asynccontextmanager
     async def _metered(self, each: Contender, spent: Spent, agents: int) -> AsyncIterator[None]:
-        """Charge what servers and worker spend inside to the side."""
+        """Charge the side for what servers and worker use inside."""
         before = self._used(each)
         yield
         await asyncio.sleep(SETTLE_SECONDS)
@@ -163,13 +163,13 @@ class Comparison:
 
 
 def shares(count: int) -> list[int]:
-    """`count` in up to `BLOCKS` parts of nearly the same size, none of them empty."""
+    """Split `count` into up to `BLOCKS` nearly equal parts, none of them empty."""
     parts = max(1, min(BLOCKS, count))
     return [count // parts + (number < count % parts) for number in range(parts)]
 
 
 async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Run everything in `folder`, bounded in time."""
+    """Run everything in `folder`, within the time limit."""
     left_out: dict[str, str] = {}
     async with bounded(options.limit), AsyncExitStack() as stack:
         contenders = []
@@ -197,7 +197,7 @@ async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse the options, the process's if none are given; run, print; the exit code."""
+    """Parse the given options, or else the process's; run, print the report, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--sides", nargs="+", choices=NAMES, default=NAMES, help="who takes part")
     parser.add_argument("--agents", type=int, default=1000, help="agents of each side that sleep at once")
@@ -212,7 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("give 1 or more agents, and 1 or more steps")
 
     async def reachable(folder: Path) -> dict[str, Any]:
-        # PostgreSQL runs as another user where this is root.
+        # PostgreSQL runs as another user if this is root.
         await asyncio.to_thread(folder.chmod, 0o711)
         return await bench(options, folder)
 

@@ -1,8 +1,8 @@
 """Contracts a minute: the auditor beside the same readers and rules in a plain pool, over the same files.
 
-The pool reads in its own processes, without limits and without a trace; the auditor reads and judges each
-contract in processes with limits, and Temporal keeps what came of each. Both have eight slots. The pool runs
-before and after, and its mean counts, as other work on the machine comes and goes. The last line is JSON.
+The pool reads in its own processes, without limits or a trace; the auditor reads and judges each contract in
+processes with limits, and Temporal keeps the outcome of each. Both have eight slots. The pool runs before and
+after, and the mean counts, since other load on the machine varies. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ KINDS = {".docx": "docx", ".pdf": "pdf", ".html": "html", ".md": "markdown", ".t
 
 @lru_cache(1)
 def auditor() -> Auditor:
-    """The rules, once a process."""
+    """The rules, loaded once per process."""
     return Auditor(default_playbook())
 
 
 def read_and_judge(path: str) -> str:
-    """What the auditor does with a contract, and nothing else."""
+    """Do what the auditor does with a contract, and nothing else."""
     data, claimed = Path(path).read_bytes(), media_type_of(path) or ""
     argument = {"kind": KINDS[Path(path).suffix], "media_type": claimed, "charset": None, "pages": 2000}
     document = StructuredDocument.model_validate_json(structure(data, argument))
@@ -64,7 +64,7 @@ def read_and_judge(path: str) -> str:
 
 
 def in_a_pool(paths: list[str]) -> tuple[float, float]:
-    """Seconds that a plain pool takes, once it is warm, and seconds of CPU."""
+    """Wall-clock and CPU seconds of a plain, warm pool."""
     with ProcessPoolExecutor(SLOTS) as pool:
         list(pool.map(read_and_judge, paths[:WARM]))
         used, start = cpu_of_all([os.getpid()]), perf_counter()
@@ -73,7 +73,7 @@ def in_a_pool(paths: list[str]) -> tuple[float, float]:
 
 
 async def bench(folder: Path, count: int, length: int) -> dict[str, Any]:
-    """The figures for so many contracts."""
+    """The figures for `count` contracts."""
     contracts, few, data = folder / "contracts", folder / "few", folder / "data"
     names = list(write_contracts(contracts, count, length=length))
     write_contracts(few, WARM, length=length)
@@ -120,7 +120,7 @@ async def bench(folder: Path, count: int, length: int) -> dict[str, Any]:
 
 
 async def audited(client: Client, agents: AgentClient, folder: Path) -> tuple[str, float]:
-    """The agent, and seconds from the first contract begun to the last verdict."""
+    """Run the auditor; its id, and seconds from the first contract begun to the last verdict."""
     input = ContractsInput(folder=str(folder), at_once=SLOTS, decide=False)
     id = await agents.start("contract-auditor", input, owner="local")
     handle = client.get_workflow_handle(id)
@@ -133,7 +133,7 @@ async def audited(client: Client, agents: AgentClient, folder: Path) -> tuple[st
 
 
 def main() -> int:
-    """Run it; 1 where the auditor keeps less than `LEAST` of the pool's pace."""
+    """Run it; the exit code is 1 if the auditor reaches less than `LEAST` of the pool's pace."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--contracts", type=int, default=200)
     parser.add_argument("--length", type=int, default=120, help="paragraphs of each; 120 are some nine pages")

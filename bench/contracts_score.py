@@ -2,17 +2,17 @@
 
     python bench/contracts_score.py [--all] [--json] [--data WHEEL]
 
-The texts come from the package `licensedcode-data`, which is fetched once into a cache (26 MB). Three labels:
+The texts come from the package `licensedcode-data`, downloaded once into a cache (26 MB). Their labels:
 
-- category: that of each text, as its editors gave it;
-- clauses: in texts with headings, the author's heading is the label, and the search is shown the text
-  below it without the heading. Only headings that name exactly one clause count. A section may well say
-  something on another clause, too, so precision here is a lower bound;
-- passages that the editors filed as a disclaimer of warranty, or as one on export: how many are found.
+- category: as given to each text by its editors;
+- clauses: in texts with headings, the author's heading is the label, and the search sees the text below
+  it without the heading. Only headings that name exactly one clause count. A section may also cover
+  another clause, so precision here is a lower bound;
+- passages that the editors filed as a warranty disclaimer or as an export clause: how many are found.
 
-The score is of the half of the texts by owners that rules were not tuned on: those with an odd first byte of
-the SHA-256 of the owner's name (of the text's key, where the owner is not known), so that all versions of one
-text are on one side. `--all` scores the other half as well.
+The score covers the half of the texts that rules were not tuned on: those with an odd first byte of the
+SHA-256 of the owner's name (of the text's key, if the owner is unknown), so that all versions of a text are
+in the same half. `--all` scores the other half as well.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ VERSION = "32.1.0"
 WHEEL = f"licensedcode_data-{VERSION}-py3-none-any.whl"
 SHA256 = "18f60bde6dbabbc0a925d45ed80089cdbb7168156a2a1c118737198f9b743b96"
 CACHE = Path(__file__).parents[1] / ".hibernaut" / "bench"
-# The editors' categories, as those of the default playbook. What they file as unstated is left out.
+# The editors' categories mapped to those of the default playbook; texts filed as unstated are left out.
 CATEGORIES = {
     "Permissive": "permissive",
     "Copyleft": "copyleft",
@@ -74,21 +74,21 @@ class Text:
 
     @property
     def held_out(self) -> bool:
-        """Whether rules were not tuned on it."""
+        """Whether the rules were not tuned on it."""
         family = self.key if self.owner.lower() in ("", "unspecified") else self.owner
         return bool(hashlib.sha256(family.encode()).digest()[0] % 2)
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What was found in a text: its category, and what the body of each labelled section was taken for."""
+    """The findings in a text: its category, and for each labelled section, the clauses found in its body."""
 
     category: str
     sections: tuple[tuple[str, tuple[str, ...]], ...]
 
 
 def fetched(given: Path | None) -> Path:
-    """The package, fetched where it is not there yet, and what it was when this was written."""
+    """The package, downloaded if missing, and verified by its hash."""
     wheel = given or CACHE / WHEEL
     if not wheel.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
@@ -103,7 +103,7 @@ def fetched(given: Path | None) -> Path:
 
 
 def texts(wheel: Path) -> Iterator[Text]:
-    """The licences with a category that is known here."""
+    """The licences whose category is known here."""
     with zipfile.ZipFile(wheel) as files:
         for name in sorted(files.namelist()):
             if "/licenses/" not in name or not name.endswith(".LICENSE"):
@@ -114,7 +114,7 @@ def texts(wheel: Path) -> Iterator[Text]:
 
 
 def passages(wheel: Path) -> Iterator[tuple[str, str]]:
-    """What the editors filed as passages on one subject."""
+    """The passages that the editors filed under one subject."""
     with zipfile.ZipFile(wheel) as files:
         for name in sorted(files.namelist()):
             if "/rules/" in name and name.endswith(".RULE"):
@@ -129,7 +129,7 @@ def _parts(text: str) -> tuple[dict[str, str], str]:
 
 
 def read(text: str) -> StructuredDocument:
-    """A text as the readers give it."""
+    """Parse a text as the readers do."""
     return StructuredDocument.model_validate(plain.read(text.encode("utf-8", "replace")))
 
 
@@ -140,7 +140,7 @@ def tools() -> tuple[Playbook, ClauseFinder]:
 
 
 def score(text: Text) -> Scored:
-    """What is found in one text."""
+    """Score one text."""
     playbook, finder = tools()
     document = read(text.text)
     ids = [each.id for each in playbook.clauses]
@@ -162,7 +162,7 @@ def score(text: Text) -> Scored:
 
 
 def without_heading(unit: Unit) -> Unit:
-    """A unit without the heading that it begins with."""
+    """The unit without its leading heading."""
     if not unit.own_heading:
         return unit
     heading = len(words_of(unit.headings[0]))
@@ -170,7 +170,7 @@ def without_heading(unit: Unit) -> Unit:
 
 
 def clause_table(scored: Iterable[Scored]) -> dict[str, dict[str, Any]]:
-    """Of each clause: sections, how many were found, and what the others were taken for."""
+    """For each clause: its sections, how many were found, and what the others were taken for."""
     sections: Counter[str] = Counter()
     hits: Counter[str] = Counter()
     claimed: Counter[str] = Counter()
@@ -195,7 +195,7 @@ def clause_table(scored: Iterable[Scored]) -> dict[str, dict[str, Any]]:
 
 
 def category_table(pairs: Iterable[tuple[str, str]]) -> dict[str, dict[str, int]]:
-    """How many texts of each category were taken for which."""
+    """For each category, how many of its texts were assigned to which."""
     table: dict[str, Counter[str]] = defaultdict(Counter)
     for truth, found in pairs:
         table[truth][found or "none"] += 1
@@ -203,7 +203,7 @@ def category_table(pairs: Iterable[tuple[str, str]]) -> dict[str, dict[str, int]
 
 
 def report(which: str, some: list[Text], scored: list[Scored]) -> dict[str, Any]:
-    """The score of these texts."""
+    """The score of some texts."""
     clauses = clause_table(scored)
     sections = sum(each["sections"] for each in clauses.values())
     found = sum(each["found"] for each in clauses.values())
@@ -226,7 +226,7 @@ def report(which: str, some: list[Text], scored: list[Scored]) -> dict[str, Any]
 
 
 def print_report(score: dict[str, Any]) -> None:
-    """The score for people."""
+    """Print the score for people."""
     category, clauses = score["category"], score["clauses"]
     print(f"\n{score['texts']}: {score['count']:,} texts")
     print(f"category: {category['accuracy']:.1%} right")

@@ -1,8 +1,8 @@
 """A database that is written without pause, copied by Litestream, and brought back: it must be what it was.
 
 Each round writes to a database as Temporal's server does, with SQLite's own checkpoints, while it is copied
-as `dev` does it; in every other round Litestream is killed twice meanwhile. Then the database is brought back
-from the copy, and compared row by row. The last line of the output is JSON.
+as by `dev`; in every other round Litestream is killed twice meanwhile. Then the database is restored from the
+copy and compared row by row. The last line of the output is JSON.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from common.temporal.codec import DATABASE
 from testing.waiting import eventually
 
 KILLS = 2
-# As `dev` starts it again, and sooner and later.
+# Delays as in `dev`, and shorter and longer ones.
 STARTED_AGAIN_AFTER = (0.05, 0.5, 1.0)
 WHOLE_WITHIN = 120.0
 STOP = "stop"
@@ -47,7 +47,7 @@ CREATE TABLE nodes (tree BLOB, id INTEGER, data BLOB, PRIMARY KEY (tree, id));
 
 
 def write(file: str, seed: int, pause: float) -> None:
-    """Write transactions until a file named `stop` lies beside the database."""
+    """Write transactions until a file named `stop` appears beside the database."""
     chance = random.Random(seed)  # noqa: S311 - it has to repeat
     runs: list[bytes] = []
     with closing(sqlite3.connect(file, timeout=20, isolation_level=None)) as database:
@@ -75,12 +75,12 @@ def write(file: str, seed: int, pause: float) -> None:
             event = chance.randbytes(chance.randrange(100, 2000))
             database.execute("INSERT INTO nodes VALUES (?, ?, ?)", (run, number, event))
             database.execute("COMMIT")
-            # Temporal's server waits for the disk instead.
+            # Temporal's server would wait for the disk instead.
             sleep(chance.expovariate(1 / pause))
 
 
 def rows(file: Path) -> Iterator[tuple[Any, ...]]:
-    """What a database has, and first whether it is sound."""
+    """Yield a database's integrity check, then its rows."""
     with closing(sqlite3.connect(file)) as database:
         yield from database.execute("PRAGMA integrity_check")
         for table in ("executions", "tasks", "nodes"):
@@ -88,7 +88,7 @@ def rows(file: Path) -> Iterator[tuple[Any, ...]]:
 
 
 async def one_round(folder: Path, chance: random.Random, seconds: float, kills: int) -> str:
-    """Write, copy, bring back; what came of it."""
+    """Write, copy, restore; return the outcome."""
     data, back = folder / "data", folder / "back"
     data.mkdir(parents=True)
     back.mkdir()
@@ -140,7 +140,7 @@ async def _whole(keeper: CopyKeeper) -> None:
 
 
 async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """All rounds, some at once."""
+    """Run all rounds, some concurrently."""
     gate, count = asyncio.Semaphore(options.at_once), dict.fromkeys(("same", "other", "not_brought_back"), 0)
 
     async def gated(number: int) -> None:
@@ -157,7 +157,7 @@ async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Parse the options, run, print; the exit code."""
+    """Parse the options, run, print the report, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--at-once", type=int, default=3, help="rounds")

@@ -1,9 +1,9 @@
 """What an agent costs, for the arithmetic of docs/capacity.md.
 
-Agents with 3 steps of 2 KB, and with more, on a dev server of their own, payloads compressed and encrypted as
-`starter.py dev` has them: CPU seconds, bytes while asleep and once closed, transitions (each a transaction of
-the database), tasks and events. What a server does by itself while it waits counts too, so CPU is right on a
-quiet machine only. The last line of the output is JSON.
+Agents with 3 steps of 2 KB, and with more, on their own dev server, with payloads compressed and encrypted as
+in `starter.py dev`: CPU seconds, bytes while asleep and once closed, transitions (each a database
+transaction), tasks and events. The server's background work counts too, so CPU is accurate only on a quiet
+machine. The last line of the output is JSON.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from bench.usage import cpu_of_all, memory_of_all
 
 SIDE = "kit-encrypted"
 SETTLE_SECONDS = 2.0
-# Of these each is one that a task queue hands out.
+# Each of these events is a task handed out by a task queue.
 TASKS = {EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED, EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED}
 
 
 async def cost_of(found: Contender, agents: int, steps: int) -> dict[str, Any]:
-    """What one of `agents` agents costs, from its start to its sleep and from its approval to its end."""
+    """The cost of one of `agents` agents, from its start to its sleep and from its approval to its end."""
     side = found.side
     assert isinstance(side, KitSide)
 
@@ -64,7 +64,7 @@ def _steps(before: Any, asleep: Any, closed: Any) -> list[tuple[Any, Any]]:
 
 
 async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Measure agents of each length, bounded in time."""
+    """Measure agents of each length, within the time limit."""
     async with bounded(options.limit), contender(SIDE, folder / SIDE) as found:
         await found.side.start_worker()
         for id in await found.side.start_agents(2, 1):
@@ -75,7 +75,7 @@ async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Parse the options, run, print; the exit code."""
+    """Parse the options, run, print the report, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--agents", type=int, default=100, help="agents of each length")
     parser.add_argument("--steps", type=int, nargs="+", default=[3, 50], help="lengths, in steps")

@@ -1,8 +1,9 @@
 """Whether each approval becomes exactly one order, whatever is killed, stopped, lost or said twice meanwhile.
 
-Real buyers on a real server, their workers processes of their own. Workers are killed and stopped, the server
-is taken away, the broker loses requests and answers, every decision comes three times, prices move. When all
-agents have ended, the broker's book is compared with what was approved. The last line of the output is JSON.
+Real buyers on a real server, with workers in their own processes. Workers are killed and suspended, the
+server goes down, the broker loses requests and answers, every decision arrives three times, prices move. When
+all agents have ended, the broker's book is compared with what was approved. The last line of the output is
+JSON.
 """
 
 from __future__ import annotations
@@ -53,16 +54,16 @@ TENTH = (Role.REJECTED, Role.DRIFTED, Role.RACED, Role.CANCELLED)
 APPROVERS = ["ann", "bob"]
 KILL_EVERY = (2.0, 6.0)
 AWAY = (10.0, 30.0)
-# An agent gives up what a stopped worker was about to send; where its next calls wait for that worker, too,
-# it takes longer.
+# An agent gives up on what a suspended worker was about to send; longer if its next calls wait for that
+# worker, too.
 STOPPED = (ORDER.start_to_close + SETTLED).total_seconds()
 LONGEST_STOP = 300.0
-# Until a stopped worker that goes on has sent what it was about to.
+# How long a resumed worker has to send the order it was about to send.
 GRACE = 5.0
 
 
 class Agent:
-    """One buyer: its role, its symbol, when it is decided."""
+    """One buyer: its role, its symbol, and when it is decided."""
 
     def __init__(self, number: int, role: Role, chance: random.Random, span: float) -> None:
         self.id = f"once-{number:04}"
@@ -75,7 +76,8 @@ class Agent:
             limit=LIMIT,
             approvers=APPROVERS,
             quorum=chance.choice((1, 1, 2)),
-            # One that asks again has another plan, and another key: its first order must not come after all.
+            # A drifted one that asked again would have another plan and key: its first order must not arrive
+            # after all.
             on_drift=OnDrift.STOP
             if role is Role.DRIFTED
             else chance.choice(list(OnDrift))
@@ -118,7 +120,7 @@ class Chaos:
         self._door: AgentClient
 
     async def run(self) -> dict[str, Any]:
-        """Start everything, let it happen, wait for all agents to end; the report."""
+        """Start everything, run the faults, wait for all agents to end; return the report."""
         began = perf_counter()
         self._post()
         self._client = await connect(self._settings)
@@ -195,7 +197,7 @@ class Chaos:
         return self._signer.sign(decision, row.id, now)
 
     async def _wander(self) -> None:
-        """Prices are never still, and stay within the tolerance of whatever was seen."""
+        """Keep prices moving, but within the tolerance of whatever was seen."""
         while True:
             self._prices[ALL] = PRICE + WANDER * Decimal(self._chance.randint(-100, 100)) / 100
             self._post()
@@ -241,14 +243,14 @@ class Chaos:
                 self._count["pauses"] += 1
                 self._count["pauses_in_flight"] += bool(in_flight)
                 self._tell(f"pause {self._count['pauses']}, orders in flight: {in_flight}")
-                # The worst moment: the agent will decide otherwise while the worker still means to send.
+                # The worst case: the agent will decide differently while the worker still means to send.
                 raced = [agent for agent in self._raced() if agent.symbol in in_flight]
                 for agent in raced:
                     self._move(agent.symbol)
                 group.create_task(self._go_on(member, raced))
 
     async def _go_on(self, member: Member, raced: Sequence[Agent]) -> None:
-        """Let a stopped worker go on, once the agents it meant to send for have given that up."""
+        """Resume a suspended worker once the agents it meant to send for have given that up."""
         deadline = perf_counter() + LONGEST_STOP
         await asyncio.sleep(STOPPED)
         while raced and perf_counter() < deadline:
@@ -260,12 +262,12 @@ class Chaos:
         await self._fleet.go_on(member, GRACE)
 
     async def _went_on(self, agent: Agent) -> bool:
-        """Whether an agent has ended, or has asked again."""
+        """Whether an agent has ended or asked again."""
         ending = await self._door.ending(agent.id, wait=False)
         return len(agent.decided) > 1 or ending.status is not RunStatus.RUNNING
 
     async def _someone(self, sending: bool = False) -> Member:
-        """A worker at work; where `sending`, one with a raced agent's order under way, if soon."""
+        """A running worker; with `sending`, one with a raced agent's order in flight, if one comes soon."""
         deadline = perf_counter() + self._span / 4
         raced = {agent.symbol for agent in self._raced()}
         while True:
@@ -316,7 +318,7 @@ class Chaos:
 
 
 async def _unless_ended(said: Awaitable[Any]) -> None:
-    """Say something to an agent; it may have ended on an earlier word."""
+    """Await a message to an agent, which may have ended after an earlier one."""
     try:
         await said
     except RPCError as error:
@@ -330,19 +332,19 @@ MUST_BE_ZERO = (
 
 
 def holds(report: dict[str, Any]) -> bool:
-    """Whether the run shows what it is to show."""
+    """Whether the run succeeded; it must also have shown that failure was possible."""
     return not any(report[name] for name in MUST_BE_ZERO) and report["attempts_over_one"] > 0
 
 
 async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Run everything in `folder`, bounded in time."""
+    """Run everything in `folder`, within the time limit."""
     own = own_cluster if options.cluster else own_server
     async with own(folder, options.limit) as (server, settings):
         return await Chaos(options, server, settings).run()
 
 
 def main() -> int:
-    """Parse the options, run, print; the exit code."""
+    """Parse the options, run, print the report, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--agents", type=int, default=200, help="buyers, each with a symbol of its own")
     parser.add_argument("--kills", type=int, default=40, help="workers killed at random moments")

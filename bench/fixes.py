@@ -1,9 +1,9 @@
 """Whether the code auditor's fixes cost a module: those of every package that is installed here.
 
-Each package is copied, planned for as the auditor plans, and fixed in the copy. A module is lost that could
-be imported from the copy before and cannot be afterwards, also in processes of its own; where these disagree,
-it is unclear. How that is found out has nothing in common with the auditor's own proof. The largest packages
-come last.
+Each package is copied, its fixes are planned as the auditor plans them, and the copy is fixed. A module is
+lost if it could be imported from the copy before and cannot be afterwards, also in fresh processes; if those
+disagree, it is unclear. The check shares nothing with the auditor's own proof. The largest packages come
+last.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tests.support.auditor.fix_world import World, authorized  # noqa: E402
 
 MODULE_SECONDS, PACKAGE_SECONDS = 60.0, 900.0
 AGAIN = 2
-# Imports the modules it is given, one after another, and says of each why it could not, or nothing.
+# Imports the given modules one after another, and reports for each why it failed, or an empty string.
 PROBE = """
 import importlib, json, os, resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (8_000_000_000,) * 2)
@@ -59,7 +59,7 @@ os._exit(0)
 
 
 class Package(NamedTuple):
-    """A package as its index knows it, with its files by their paths below `site-packages`."""
+    """An installed package, with its files as paths below `site-packages`."""
 
     name: str
     site: Path
@@ -67,12 +67,12 @@ class Package(NamedTuple):
 
     @property
     def sources(self) -> list[str]:
-        """The files in Python."""
+        """Its Python files."""
         return [file for file in self.files if file.endswith((".py", ".pyi"))]
 
     @property
     def modules(self) -> list[str]:
-        """What can be imported, by its dotted name."""
+        """Its importable modules, by dotted name."""
         paths = [PurePath(file) for file in self.files if file.endswith(".py")]
         parts = [
             path.parent.parts if path.stem == "__init__" else path.with_suffix("").parts for path in paths
@@ -81,7 +81,7 @@ class Package(NamedTuple):
 
 
 def installed(only: Sequence[str]) -> list[Package]:
-    """The packages of this environment, or those of them that are named; the largest last."""
+    """The packages of this environment, or those of them that are named, the largest last."""
     found = []
     for each in distributions():
         if only and each.name not in only:
@@ -93,7 +93,7 @@ def installed(only: Sequence[str]) -> list[Package]:
 
 
 def importable(tree: Path, modules: Sequence[str], alone: bool = False) -> dict[str, str]:
-    """Why each module cannot be imported, empty where it can; those without time left are not there."""
+    """Why each module cannot be imported; empty if it can. Modules that time ran out for are left out."""
     found: dict[str, str] = {}
     end = time.monotonic() + PACKAGE_SECONDS
     while len(found) < len(modules) and time.monotonic() < end:
@@ -106,7 +106,7 @@ def importable(tree: Path, modules: Sequence[str], alone: bool = False) -> dict[
 
 
 def _said(tree: Path, modules: Sequence[str], end: float) -> Iterator[tuple[str, str]]:
-    """What one process says before it ends, hangs or is out of time."""
+    """Yield what one process reports before it ends, hangs or runs out of time."""
     command = [*apart(), sys.executable, "-I", "-W", "ignore", "-c", PROBE]
     process = subprocess.Popen(
         [*command, str(tree), *modules],
@@ -132,14 +132,14 @@ def _said(tree: Path, modules: Sequence[str], end: float) -> Iterator[tuple[str,
 
 
 def fixed(package: Package, folder: Path) -> dict[str, Any]:
-    """What came of fixing one package."""
+    """The outcome of fixing one package."""
     world, before = World(folder), folder / "before"
     for file in package.files:
         source = package.site / file
         if source.is_file():
             for tree in (world.root, before):
                 (tree / file).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(source, tree / file)  # with its time, or what is compiled of it would be stale
+                shutil.copy2(source, tree / file)  # with its mtime, or its bytecode would be stale
     could = importable(before, package.modules)
     plan = world.plan(world.scan(package.sources))
     figures: dict[str, Any] = {
@@ -154,7 +154,7 @@ def fixed(package: Package, folder: Path) -> dict[str, Any]:
     if not figures["files"]:
         return figures
     can = importable(world.root, package.modules)
-    # By themselves, too: what comes before a module may have imported what it lacks.
+    # Also alone: a module imported earlier may have imported what this one lacks.
     changed = {
         path.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for path in world.listing(plan)
     }
@@ -172,7 +172,7 @@ def fixed(package: Package, folder: Path) -> dict[str, Any]:
 
 
 def bench(only: Sequence[str], limit: float, quiet: bool, into: Path | None = None) -> dict[str, Any]:
-    """The figures of all packages together; those that stand in `into` already are taken from there."""
+    """The figures of all packages together; those already in `into` are reused."""
     packages, began, told_to_end = installed(only), time.monotonic(), Event()
     signal.signal(signal.SIGTERM, lambda *_: told_to_end.set())
     known = _known(into) if into else {}
@@ -201,7 +201,7 @@ def bench(only: Sequence[str], limit: float, quiet: bool, into: Path | None = No
 
 
 def _known(file: Path) -> dict[str, dict[str, Any]]:
-    """The figures that an earlier run has written, by package."""
+    """The figures written by an earlier run, by package."""
     lines = map(json.loads, file.read_text().splitlines() if file.exists() else ())
     return {figures["name"]: figures for figures in lines}
 
@@ -218,7 +218,7 @@ def _told(figures: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Run it; 1 where a module was lost. On SIGTERM it ends after the package under way, and reports."""
+    """Run it; the exit code is 1 if a module was lost. SIGTERM ends it after the current package."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="packages, in place of all")
     parser.add_argument("--limit", type=float, default=7200, help="begin no package after so many seconds")

@@ -1,8 +1,8 @@
 """How the gateway bears a crowd: pollers and event streams at once, over agents that are told things.
 
-Server, worker and gateway are processes of their own; the crowd is this one. Pollers ask for an agent every
-two seconds, on connections they keep, while agents that wait for a decision are told things in turn. Limits
-are as they come.
+Server, worker and gateway are separate processes; the crowd is this one. Each poller asks for an agent every
+two seconds on a connection it keeps, while agents that wait for a decision get messages in turn. Limits are
+the defaults.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ from common.temporal.connect import connect
 ROOT = Path(__file__).parents[1]
 HOST = "127.0.0.1"
 PEOPLE = 25
-EVERY = 2.0  # seconds between the polls of one poller
-TELL_EVERY = 0.25  # seconds between two words to agents, each in turn
+EVERY = 2.0  # seconds between polls of one poller
+TELL_EVERY = 0.25  # seconds between messages; agents take turns
 STEPS = 10
 READY_WITHIN = 30.0
 MEMORY_EVERY = 0.5
@@ -50,7 +50,7 @@ MEMORY_EVERY = 0.5
 
 @dataclass
 class Crowd:
-    """What the crowd has seen: durations of polls in seconds, answers other than 200, events."""
+    """What the crowd has seen: poll durations in seconds, answers other than 200, events."""
 
     polls: list[float] = field(default_factory=list)
     errors: int = 0
@@ -58,7 +58,7 @@ class Crowd:
     memory: int = 0
 
     async def poll(self, port: int, path: str, token: str, delay: float) -> None:
-        """Ask again and again on one connection."""
+        """Poll repeatedly on one connection."""
         await asyncio.sleep(delay)
         reader, writer = await asyncio.open_connection(HOST, port)
         with contextlib.closing(writer):
@@ -72,7 +72,7 @@ class Crowd:
                 await asyncio.sleep(max(0.0, EVERY - (perf_counter() - began)))
 
     async def follow(self, port: int, path: str, token: str) -> None:
-        """Read an agent's events."""
+        """Follow an agent's event stream."""
         reader, writer = await asyncio.open_connection(HOST, port)
         with contextlib.closing(writer):
             writer.write(request(path, token))
@@ -82,19 +82,19 @@ class Crowd:
                 self.events += line.startswith(b"event:")
 
     async def weigh(self, pid: int) -> None:
-        """Keep the largest resident memory of a process, in bytes."""
+        """Track a process's peak resident memory, in bytes."""
         while True:
             self.memory = max(self.memory, psutil.Process(pid).memory_info().rss)
             await asyncio.sleep(MEMORY_EVERY)
 
 
 def request(path: str, token: str) -> bytes:
-    """A GET as bytes; a client library would cost this process more than the gateway spends on the answer."""
+    """A GET request as bytes; a client library would cost more here than the gateway's answer."""
     return f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
 
 
 async def head_of(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:
-    """Status and headers of an answer."""
+    """Read status and headers of an answer."""
     lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
     headers = dict(line.split(": ", 1) for line in lines[1:] if line)
     return int(lines[0].split()[1]), {name.lower(): value for name, value in headers.items()}
@@ -102,7 +102,7 @@ async def head_of(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:
 
 @asynccontextmanager
 async def gateway(settings: Settings, server: DevServer, port: int) -> AsyncIterator[int]:
-    """The gateway as a process; its id."""
+    """Run the gateway as a process; yields its pid."""
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(("TEMPORAL_", "HIBERNAUT_"))
     }
@@ -127,7 +127,7 @@ async def gateway(settings: Settings, server: DevServer, port: int) -> AsyncIter
 
 
 async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """One run; its report."""
+    """Do one run and return its report."""
     settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder)})
     write_alone(settings)
     signer = Signer.load(settings, create=True)
@@ -162,7 +162,7 @@ async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         try:
             done, _ = await asyncio.wait(tasks, timeout=options.seconds, return_when=asyncio.FIRST_EXCEPTION)
             for task in done:
-                task.result()  # a connection that was closed on somebody is a failure of the bench
+                task.result()  # a connection closed by the gateway is a failure of the bench
         finally:
             for task in tasks:
                 task.cancel()
@@ -186,7 +186,7 @@ async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 async def tell(agents: AgentClient, ids: Sequence[str]) -> None:
-    """Tell the agents something, one after the other."""
+    """Send messages to the agents, in turn."""
     while True:
         for id in ids:
             await agents.tell(id, "go on")
@@ -194,7 +194,7 @@ async def tell(agents: AgentClient, ids: Sequence[str]) -> None:
 
 
 def percentile(values: Sequence[float], share: int) -> float:
-    """The value below which ``share`` percent of ``values`` lie; 0 where there are none."""
+    """The value below which ``share`` percent of ``values`` lie; 0 if there are none."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, len(ordered) * share // 100)] if ordered else 0.0
 

@@ -1,4 +1,4 @@
-"""What Temporal keeps of agents: events and bytes of their histories."""
+"""What Temporal stores for agents: events and bytes of their histories."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def size_of(run: WorkflowHandle[Any, Any]) -> tuple[int, int]:
 
 
 async def kept_of_batch(client: Client, id: str) -> Kept:
-    """What is kept of an agent whose batch has ended, without retries."""
+    """What is stored for an agent whose batch has ended, assuming no retries."""
     kept, agent = Kept(), client.get_workflow_handle(id)
     first_run = str((await agent.describe()).raw_description.workflow_execution_info.first_run_id)
     run_id = first_run

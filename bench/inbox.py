@@ -1,6 +1,6 @@
 """How long `starter.py inbox` takes, as a whole process, where many agents wait for an approval.
 
-Real buyers on a real server ask; then the table, the JSON and the list for one person are printed several
+Real buyers on a real server ask; then the table, the JSON and one person's list are printed several
 times each. The last line of the output is JSON.
 """
 
@@ -37,7 +37,7 @@ from common.temporal.connect import connect
 
 WHO = "ann"
 NAME = "inbox-"
-# After the last agent has asked the server still works for a while.
+# The server keeps working for a while after the last agent has asked.
 SETTLE_SECONDS = 5.0
 
 
@@ -59,7 +59,7 @@ async def ask(agents: AgentClient, count: int) -> None:
 async def timed(
     environment: dict[str, str], runs: int, listed: Callable[[str], int], *words: str
 ) -> tuple[int, dict[str, float]]:
-    """The fewest agents that a run of `inbox` listed; the median and the most of its seconds, and of CPU."""
+    """The fewest agents a run of `inbox` listed, and the median and maximum of its seconds and median CPU."""
     counts, seconds, cpu = [], [], []
     for _ in range(runs):
         before, cpu_before = perf_counter(), cpu_of_children()
@@ -80,23 +80,23 @@ async def timed(
 
 
 def cpu_of_children() -> float:
-    """CPU seconds of all children that have ended; the worker and the server still run."""
+    """CPU seconds of all children that have ended; worker and server are still running."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def in_table(out: str) -> int:
-    """How many agents a table names."""
+    """How many agents a table lists."""
     return len({word for line in out.splitlines() for word in line.split()[:1] if word.startswith(NAME)})
 
 
 def in_json(out: str) -> int:
-    """How many agents a document names."""
+    """How many agents a JSON document lists."""
     return len({row["id"] for row in json.loads(out)})
 
 
 async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Run everything in `folder`, bounded in time."""
+    """Run everything in `folder`, within the time limit."""
     settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder)})
     write_alone(settings)
     signer = Signer.load(settings, create=True)
@@ -108,7 +108,7 @@ async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     async with asyncio.timeout(options.limit), DevServer(settings, ui_port=None) as server:
-        # The bench's own server is the one meant, whatever the shell or a configuration file says.
+        # Use the bench's own server; ignore any address from the shell or a config file.
         os.environ.update(TEMPORAL_ADDRESS=server.address, TEMPORAL_CONFIG_FILE=os.devnull)
         fleet = fleet_of(floor, settings, server.address, 1)
         keeping = asyncio.create_task(fleet.keep_up())
@@ -130,13 +130,13 @@ async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "json_seconds": json_seconds,
         "for_seconds": for_seconds,
         "runs": options.runs,
-        # On a machine with other work the seconds are those of a queue; the CPU is the command's own.
+        # On a loaded machine, wall-clock seconds include queueing; CPU is the command's own.
         "load": round(load, 2),
     }
 
 
 def main() -> int:
-    """Parse the options, run, print; the exit code: 1 where agents are missing, or it took too long."""
+    """Parse the options, run, print the report; the exit code is 1 if agents are missing or it was slow."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--agents", type=int, default=1000, help="agents with an open request")
     parser.add_argument("--runs", type=int, default=7, help="runs of each command")

@@ -1,4 +1,4 @@
-"""Reports of benches, kept with day and machine in `bench/results`, and pages that are made from them."""
+"""Keeps benches' reports with date and machine in `bench/results`, and generates pages from them."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ RESULTS = Path(__file__).with_name("results")
 END = "<!-- end -->"
 
 Report = dict[str, Any]
-# Goes through a report and raises where it lacks what the page tells of it.
+# Raises if a report lacks anything that the page shows.
 Check = Callable[[Report], Any]
 
 
 def keep(name: str, line: str, check: Check, remark: str = "", folder: Path = RESULTS) -> Path:
-    """Keep a bench's report with the day, the machine and a `remark` on the run; the file it is in.
+    """Store a bench's report with the date, the machine and a `remark` on the run; return the file.
 
     Raises:
-        ValueError, KeyError, TypeError: it is no report of that bench.
+        ValueError, KeyError, TypeError: it is not a report of that bench.
     """
     report = json.loads(line)
     check(report)
@@ -42,19 +42,19 @@ def keep(name: str, line: str, check: Check, remark: str = "", folder: Path = RE
 
 
 def kept(name: str, folder: Path = RESULTS) -> dict[str, Any] | None:
-    """The report that was kept, with `date` and `machine`; None where there is none."""
+    """The stored report, with `date` and `machine`; None if there is none."""
     file = folder / f"{name}.json"
     return json.loads(file.read_text()) if file.exists() else None
 
 
 def source(name: str, run: Mapping[str, Any]) -> str:
-    """The line that says where a report comes from."""
+    """A line stating a report's origin."""
     seed = f", seed {run['report']['seed']}" if "seed" in run["report"] else ""
     return f"- `{name}`: {run['date']}, {run['machine']}{seed}."
 
 
 def machine() -> str:
-    """What this runs on, in words."""
+    """A description of this machine."""
     cores, memory = os.cpu_count(), psutil.virtual_memory().total / 2**30
     load = os.getloadavg()[0]
     return (
@@ -64,22 +64,22 @@ def machine() -> str:
 
 
 def begin(script: str) -> str:
-    """The mark after which `bench/SCRIPT.py` writes, up to `END`."""
+    """The marker after which `bench/SCRIPT.py` writes, up to `END`."""
     return f"<!-- made by bench/{script}.py -->"
 
 
 def page(text: str, script: str, made: str) -> str:
-    """The page with what is between its marks replaced."""
+    """The page with the text between its markers replaced."""
     head, _, rest = text.partition(begin(script))
     _, _, tail = rest.partition(END)
     return f"{head}{begin(script)}\n\n{made}\n\n{END}{tail}"
 
 
 def keep_or_write(summary: str, checks: Mapping[str, Check], write: Callable[[], int]) -> int:
-    """The command line of a page's script: `keep BENCH` keeps what comes in, without it the page is written.
+    """A page script's command line: `keep BENCH` stores a report from stdin; without it, write the page.
 
     Returns:
-        The exit code; that of `write` where the page was written.
+        The exit code; that of `write` if the page was written.
     """
     parser = argparse.ArgumentParser(description=summary)
     parser.add_argument("action", nargs="?", choices=["keep"], help="keep the report that comes in")

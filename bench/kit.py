@@ -1,4 +1,4 @@
-"""What the kit costs: `bench/compare.py` between the kit and the bare SDK alone, with its options."""
+"""What the kit costs: `bench/compare.py` with only the kit and the bare SDK; same options."""
 
 from __future__ import annotations
 

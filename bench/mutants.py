@@ -1,7 +1,7 @@
-"""Deliberate breakages of workflows and kit, each of which must not get past the recorded histories.
+"""Deliberate breakages of workflows and kit, each of which the recorded histories must catch.
 
-Each changes what agents do that sleep now, or that start afresh: in an order, a call, a timer, an argument, a
-name, what is carried over, what a signal does, how a call is made, or a patch.
+Each changes the behaviour of agents that are asleep now, or that continue as new: an order, a call, a timer,
+an argument, a name, carried-over state, a signal's effect, a call's policy, or a patch.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Mutant:
-    """A breakage.
+    """A deliberate breakage.
 
     Attributes:
-        name: what it is, in words.
-        sort: what kind of change it is.
-        file: the file that it is in.
-        edits: what is replaced by what; each is there once.
-        at: how the recordings begin that are to notice it, which are tried first.
+        name: a description, in words.
+        sort: the kind of change.
+        file: the file it changes.
+        edits: pairs of old and new text; each old text occurs once.
+        at: prefix of the recordings expected to notice it, which are tried first.
     """
 
     name: str
@@ -102,7 +102,7 @@ MUTANTS = (
         "await self._remove(records)\n                await self._enter(request, stored, records)\n",
         "archivist",
     ),
-    # Calls that are new.
+    # Added calls.
     _one(
         "added call",
         BUYER,
@@ -153,7 +153,7 @@ MUTANTS = (
         "if not policy.local:",
         "buyer-",
     ),
-    # Calls that are gone.
+    # Removed calls.
     _one(
         "removed call",
         BUYER,
@@ -300,7 +300,7 @@ MUTANTS = (
         "schedule_to_close_timeout=timedelta(hours=1)",
         "courier",
     ),
-    # Arguments alone.
+    # Changed arguments.
     _one(
         "argument",
         "workflows/mailroom.py",
@@ -510,7 +510,7 @@ MUTANTS = (
         'self.node("check")',
         "contract-auditor",
     ),
-    # What is carried over.
+    # Carried-over state.
     _one(
         "carried state",
         "common/agents/buyer.py",
@@ -696,7 +696,7 @@ MUTANTS = (
         "premises=(), checked_at",
         "buyer-looked",
     ),
-    # How calls are made.
+    # Call policies.
     _one(
         "policy",
         f"{KIT}calls.py",

@@ -1,8 +1,8 @@
 """What a server's absence costs: activities end while it is away, and none of them may run again.
 
-Each agent of the kit has one activity under way when the server is killed; all of them end before it is back.
-A file that the activities write says how often each ran; the agents say when they ended. The last line of the
-output is JSON.
+Each of the kit's agents has activities in progress when the server is killed; all of them end before it is
+back. A file that the activities write tells how often each ran; the agents tell when they ended. The last
+line of the output is JSON.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from common.temporal import search_attributes
 from common.temporal.connect import connect
 
 BACK_WITHIN = 5.0
-# One in so many heartbeats, as a fetch or a model's call does.
+# One in this many activities heartbeats, as a fetch or a model call does.
 BEATS = 10
-# Errands end in this share of the outage, and all before the server is back.
+# Errands end within this share of the outage, so all end before the server is back.
 SHARE = 0.8
 KIND = "bench-errand"
 
@@ -66,7 +66,7 @@ class Outage:
         }
 
     async def run(self) -> dict[str, Any]:
-        """Begin all errands, take the server away while they end, wait for the agents; the report."""
+        """Begin all errands, take the server down while they end, wait for the agents; return the report."""
         write_alone(self._settings)
         signer = Signer.load(self._settings, create=True)
         client = await connect(self._settings)
@@ -99,7 +99,7 @@ class Outage:
         self._tell(f"{begun} activities under way")
 
     async def _outage(self) -> tuple[float, float]:
-        """When the server went, and when it answered again."""
+        """Take the server down and back up; return when it went, and when it answered again."""
         self._server.kill()
         if (code := await self._server.wait()) != -signal.SIGKILL:
             raise RuntimeError(f"the server ended with {code}")
@@ -149,7 +149,7 @@ class Outage:
 
 
 def holds(report: dict[str, Any]) -> bool:
-    """Whether the run shows what it is to show."""
+    """Whether the run succeeded."""
     return (
         report["ended_while_away"] == report["activities"]
         and not any(report[name] for name in ("executed_again", "lost", "need_a_human"))
@@ -158,13 +158,13 @@ def holds(report: dict[str, Any]) -> bool:
 
 
 async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Run everything in `folder`, bounded in time."""
+    """Run everything in `folder`, within the time limit."""
     async with own_server(folder, options.limit) as (server, settings):
         return await Outage(options, server, settings).run()
 
 
 def main() -> int:
-    """Parse the options, run, print; the exit code."""
+    """Parse the options, run, print the report, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seconds", type=float, default=30, help="how long the server is away")
     parser.add_argument("--activities", type=int, default=1000, help="under way when it goes")

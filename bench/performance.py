@@ -22,14 +22,14 @@ from bench.peers.figures import BASE
 PAGE = ROOT / "docs" / "performance.md"
 PICTURE = ROOT / "docs" / "pictures" / "performance.png"
 SCRIPT, COMPARE, CODEC = "performance", "compare", "codec"
-# The targets: the kit beside the bare SDK, in CPU and latency; and a history of 200 steps as `dev` has it.
+# Targets: the kit's CPU and latency relative to the bare SDK, and the size of a 200-step history in `dev`.
 TARGET = 1.1
 MAX_HISTORY_KB = 300
 
 
 @dataclass(frozen=True)
 class Row:
-    """A figure of all sides; `less` is better, or more."""
+    """A figure of all sides; `less`: lower is better."""
 
     says: str
     path: tuple[str, ...]
@@ -37,7 +37,7 @@ class Row:
     scale: float = 1
 
     def values(self, sides: dict[str, Any]) -> list[float | None]:
-        """One of each side; None where it was not measured there."""
+        """One value per side; None if it was not measured there."""
         found = []
         for side in sides.values():
             value: Any = side
@@ -47,7 +47,7 @@ class Row:
         return found
 
     def cells(self, sides: dict[str, Any]) -> list[str]:
-        """As the table shows them, the best in bold where they differ."""
+        """The table's cells, with the best in bold if they differ."""
         values = self.values(sides)
         known = [value for value in values if value is not None]
         best = (min if self.less else max)(known) if len(set(known)) > 1 else None
@@ -94,7 +94,7 @@ KILLS = (
 
 
 def made(folder: Path = RESULTS) -> str:
-    """What the page says of the kept runs."""
+    """The page's text about the kept runs."""
     return "\n".join(_lines(folder))
 
 
@@ -157,7 +157,7 @@ def _short(value: float) -> str:
 
 
 def draw(report: Report, file: Path) -> None:
-    """Plot what an agent costs over its steps, and what wakes it."""
+    """Plot an agent's costs over its steps, and the wake-up times."""
     import matplotlib
 
     matplotlib.use("agg")
@@ -189,7 +189,7 @@ def draw(report: Report, file: Path) -> None:
 
 
 def check(report: Report) -> None:
-    """Find every figure of `bench/compare.py`."""
+    """Check that a report has every figure of `bench/compare.py`."""
     for side in report["sides"].values():
         for name in ("start_rate", "wake_ms", "worker_mb", "server_mb", "kills"):
             side[name]
@@ -197,7 +197,7 @@ def check(report: Report) -> None:
 
 
 def misses(folder: Path = RESULTS) -> list[str]:
-    """Where the kit is over its targets."""
+    """The targets that the kit misses."""
     run = kept(COMPARE, folder)
     if run is None:
         return []
@@ -213,7 +213,7 @@ def misses(folder: Path = RESULTS) -> list[str]:
 
 
 def write() -> int:
-    """Write the page; 1 where the kit misses a target."""
+    """Write the page; the exit code is 1 if the kit misses a target."""
     PAGE.write_text(page(PAGE.read_text(), SCRIPT, made()))
     if run := kept(COMPARE):
         draw(run["report"], PICTURE)

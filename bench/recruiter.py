@@ -1,6 +1,6 @@
 """What it costs to wait for the answers of a thousand candidates: one agent asleep, beside one with one.
 
-A real worker writes to all of them over SMTP, then ends; what is left is measured. Then a worker is started,
+A real worker writes to all of them over SMTP, then ends; what remains is measured. Then a worker is started,
 and mail comes in for one candidate. The last line of the output is JSON.
 """
 
@@ -45,7 +45,7 @@ WAKE_UPS = 5
 
 
 def candidates(count: int) -> RecruiterInput:
-    """So many candidates, each with a profile of a few lines."""
+    """An input with `count` candidates, each with a profile of a few lines."""
     return RecruiterInput.model_validate(
         {
             "role": {"title": "Keeper of tides", "must_have": ["tide tables"]},
@@ -64,7 +64,7 @@ def candidates(count: int) -> RecruiterInput:
 
 
 class Bench:
-    """One agent with so many candidates, on a server of its own."""
+    """One agent with `count` candidates, on its own server."""
 
     def __init__(self, folder: Path, mail_port: int, count: int) -> None:
         self.settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder)})
@@ -76,7 +76,7 @@ class Bench:
         self._folder = folder
 
     async def run(self) -> dict[str, Any]:
-        """The figures."""
+        """Run it and return the figures."""
         await self.server.start()
         await end_child(await self._worker(), 30)
         await self.server.stop()
@@ -146,7 +146,7 @@ class Bench:
             await asyncio.sleep(0.2)
 
     async def _wake(self, client: Client, worker: Process, number: int) -> dict[str, float]:
-        """Mail for one candidate: milliseconds until it is taken, and the worker's CPU seconds."""
+        """Send one candidate's mail; return milliseconds until it is processed, and the worker's CPU."""
         handle = client.get_workflow_handle(ID)
         process = psutil.Process(worker.pid)
         length = (await handle.describe()).history_length
@@ -161,7 +161,7 @@ class Bench:
             received_at=datetime.now(UTC),
         )
         await handle.signal("mail", mail)
-        # Asked of the server: a query would be the worker's work, too.
+        # Poll the server: a query would add to the worker's CPU.
         while True:
             described = (await handle.describe()).raw_description
             info = described.workflow_execution_info
@@ -172,7 +172,7 @@ class Bench:
         return {"ms": round(milliseconds, 1), "cpu_s": round(sum(process.cpu_times()[:2]) - cpu, 3)}
 
     def _database(self) -> int:
-        """The bytes of what the server, which has ended, keeps in its database: no free pages, no journal."""
+        """Size of the ended server's database, without free pages and journal."""
         copy = self._folder / "copy.db"
         copy.unlink(missing_ok=True)
         with closing(sqlite3.connect(self._folder / "temporal.db")) as database:
@@ -185,7 +185,7 @@ def _size(folder: Path) -> int:
 
 
 async def bench(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
-    """One candidate, then as many as asked for."""
+    """Run with one candidate, then with as many as asked for."""
     port = free_port()
     mail = Controller(Sink(), hostname="127.0.0.1", port=port)
     mail.start()
@@ -197,7 +197,7 @@ async def bench(options: argparse.Namespace, folder: Path) -> list[dict[str, Any
 
 
 def main() -> int:
-    """Parse the options, run, print; the exit code: 1 where more than one timer or a process is left."""
+    """Parse the options, run, print the report; the exit code is 1 if an extra timer or a process remains."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--candidates", type=int, default=1000, help="candidates of the second agent")
     parser.add_argument("--limit", type=float, default=1800, help="give up after so many seconds")

@@ -22,9 +22,9 @@ SCRIPT = "reliability"
 
 @dataclass(frozen=True)
 class Figure:
-    """One line of the table: a figure of a bench, and what it has to be.
+    """One line of the table: a bench's figure, and what is required of it.
 
-    `find` takes the figure from the bench's report, `holds` judges it; without, it is told and not judged.
+    `find` extracts the figure from the report, `holds` judges it; by default it is shown but not judged.
     """
 
     says: str
@@ -39,7 +39,7 @@ def zero(name: str, says: str) -> Figure:
 
 
 def told(name: str, says: str) -> Figure:
-    """A figure that says how much was tried."""
+    """A figure that shows how much was tried."""
     return Figure(says, lambda report: report[name])
 
 
@@ -49,7 +49,7 @@ def under(limit: float, unit: str, says: str, find: Callable[[Report], float]) -
 
 
 def _worst(name: str) -> Callable[[Report], float]:
-    """The highest p99 among those with few and with many agents asleep, in seconds."""
+    """The highest p99 for few and for many sleeping agents, in seconds."""
     return lambda report: max(each["p99"] for each in report[name].values()) / 1000
 
 
@@ -108,17 +108,17 @@ FIGURES: dict[str, Sequence[Figure]] = {
 
 
 def check_of(name: str) -> Check:
-    """Finds each figure of that bench in its report."""
+    """A check that a report has each figure of that bench."""
     return lambda report: [figure.find(report) for figure in FIGURES[name]]
 
 
 def table(folder: Path = RESULTS) -> str:
-    """The lines of the table, from every kept report; what was not run is left out."""
+    """The table from all kept reports; benches that were not run are left out."""
     return "\n".join(_lines(folder))
 
 
 def failures(folder: Path = RESULTS) -> list[str]:
-    """The figures that are not what they have to be."""
+    """The figures that miss their requirement."""
     return [
         f"{name}: {figure.says}: {figure.find(run['report'])}, wanted {figure.wanted}"
         for name, run in _runs(folder)
@@ -150,7 +150,7 @@ def _lines(folder: Path) -> Iterator[str]:
 
 
 def write() -> int:
-    """Write the table; 1 where a figure is not what it has to be."""
+    """Write the table; the exit code is 1 if a figure misses its requirement."""
     PAGE.write_text(page(PAGE.read_text(), SCRIPT, table()))
     for failure in failures():
         print(failure, file=sys.stderr)

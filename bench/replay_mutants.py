@@ -1,8 +1,8 @@
 """Does anything get past the recorded histories? `python bench/replay_mutants.py [--sample N] [--seed S]`
 
-Applies deliberate breakages to workflows and kit, one at a time in a copy of the code, and has each looked at
-by what CI runs: every recorded history is replayed, and what the code does is compared with its fingerprint.
-First the copy as it is must pass. The last line is JSON. Mutants are in `bench/mutants.py`.
+Applies deliberate breakages to workflows and kit, one at a time in a copy of the code, and runs what CI runs
+on each: every recorded history is replayed, and what the code does is compared with its fingerprint. The
+unchanged copy must pass first. The last line is JSON. The mutants are in `bench/mutants.py`.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from bench.mutants import MUTANTS, Mutant  # noqa: E402
 from bench.running import end_with  # noqa: E402
 
 COPIED = ("activities", "cli", "common", "workflows", "tests/replay")
-# Every mutant is a process of its own, which ends long before.
+# Time limit of each mutant's process, which normally ends long before.
 LIMIT_SECONDS = 300
-# What is loaded once for all of them: nothing of this program.
+# Modules preloaded for all of them; none of this program's own.
 HEAVY = (
     *("temporalio.worker", "temporalio.client", "temporalio.contrib.pydantic", "temporalio.testing"),
     *("pydantic", "boto3", "httpx", "lxml.etree", "cryptography.fernet", "pydantic_ai.direct", "jinja2"),
@@ -39,12 +39,12 @@ HEAVY = (
 
 
 class NotApplicableError(Exception):
-    """A mutant that no longer fits the code; the message says which."""
+    """A mutant no longer fits the code; the message says which."""
 
 
 @contextmanager
 def applied(mutant: Mutant | None, copy: Path) -> Iterator[None]:
-    """The copy with the breakage, for as long as the block lasts."""
+    """Apply the breakage to the copy while the block runs."""
     if mutant is None:
         yield
         return
@@ -71,12 +71,12 @@ def applied(mutant: Mutant | None, copy: Path) -> Iterator[None]:
 
 
 def looked_at(copy: Path, at: Sequence[str], *, others: bool = True, keep_compiled: bool = False) -> str:
-    """What CI says of the copy: the first recording that tells; empty where none does.
+    """CI's verdict on the copy: the first recording that notices; empty if none does.
 
-    Recordings that begin with one of `at` are tried first, and all `others` then, by a process of its own.
+    Recordings that begin with one of `at` are tried first, then all `others`, in a forked process.
 
     Raises:
-        NotApplicableError: its code cannot be loaded, so that it says nothing.
+        NotApplicableError: the copy's code cannot be loaded, so there is no verdict.
     """
     reading, writing = os.pipe()
     child = os.fork()
@@ -101,7 +101,7 @@ def looked_at(copy: Path, at: Sequence[str], *, others: bool = True, keep_compil
 
 
 def _verdict(copy: Path, at: tuple[str, ...], *, others: bool) -> str:
-    """In the child: what the recordings say of the copy's code."""
+    """Runs in the child: the recordings' verdict on the copy's code."""
     logging.disable(logging.CRITICAL)
     os.chdir(copy)
     for name in [name for name in sys.modules if name.partition(".")[0] in ("bench", "tests", "common")]:
@@ -133,7 +133,7 @@ def _verdict(copy: Path, at: tuple[str, ...], *, others: bool) -> str:
 
 
 def chosen(sample: int | None, seed: int) -> list[Mutant]:
-    """All mutants in an order by the seed, or some: of as many sorts as there are."""
+    """All mutants in seeded order, or a sample that covers as many sorts as possible."""
     drawn = random.Random(seed)  # noqa: S311 - it has to repeat
     mutants = drawn.sample(MUTANTS, len(MUTANTS))
     if sample is None:
@@ -147,7 +147,7 @@ def chosen(sample: int | None, seed: int) -> list[Mutant]:
 
 
 def bench(mutants: Sequence[Mutant], seed: int) -> dict[str, object]:
-    """Look at each mutant; what was found."""
+    """Check each mutant and return the report."""
     begun = time.monotonic()
     missed: list[str] = []
     how: Counter[str] = Counter()
@@ -159,7 +159,7 @@ def bench(mutants: Sequence[Mutant], seed: int) -> dict[str, object]:
         shutil.copy(ROOT / "CHANGELOG.md", copy)
         for module in HEAVY:
             __import__(module)
-        # All recordings, unless it is a sample's mutants that say which they are about.
+        # Replay all recordings, unless a sample's mutants all name theirs.
         if said := looked_at(copy, [each.at for each in mutants], others=False, keep_compiled=True):
             raise NotApplicableError(f"the code as it is does not pass: {said}")
         for mutant in mutants:
@@ -183,7 +183,7 @@ def bench(mutants: Sequence[Mutant], seed: int) -> dict[str, object]:
 
 
 def main() -> int:
-    """Parse the options, run, print; the exit code: 1 where a mutant was missed."""
+    """Parse the options, run, print the report; the exit code is 1 if a mutant was missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--sample", type=int, help="so many mutants, of as many sorts as there are; else all")
     parser.add_argument("--seed", type=int, help="of their order and choice; made up if not given")

@@ -1,4 +1,4 @@
-"""How a benchmark runs and ends."""
+"""Helpers to run and end a benchmark."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from common.approval.signing import Signer
 from common.settings import Settings
 
 ROOT = Path(__file__).parents[1]
-# What a worker says on its error output once it works.
+# What a worker prints to stderr once it is ready.
 READY = "worker ready"
 
 Report = TypeVar("Report")
 
 
 def add_common_options(parser: ArgumentParser, *, limit: float) -> None:
-    """What every bench with chance in it takes; a seed is made up where none is given."""
+    """Add the options of every bench with randomness; the seed is random by default."""
     seed = random.SystemRandom().randrange(10**6)
     parser.add_argument("--seed", type=int, default=seed, help="of everything random; made up if not given")
     parser.add_argument("--limit", type=float, default=limit, help="give up after so many seconds")
@@ -39,10 +39,10 @@ def add_common_options(parser: ArgumentParser, *, limit: float) -> None:
 def measured(
     bench: Callable[[Path], Coroutine[object, object, Report]], limit: float, remark: str = ""
 ) -> Report:
-    """The report of `bench`, run in an empty folder for at most `limit` seconds.
+    """Run `bench` in an empty folder for at most `limit` seconds, and return its report.
 
     Raises:
-        SystemExit: 1 where it took longer, which is said with `remark`; 130 where it was interrupted.
+        SystemExit: 1 if it took longer, printed with `remark`; 130 if it was interrupted.
     """
     with tempfile.TemporaryDirectory(prefix="hibernaut-bench-") as folder:
         try:
@@ -56,8 +56,8 @@ def measured(
 
 @asynccontextmanager
 async def own_cluster(folder: Path, limit: float) -> AsyncIterator[tuple[Cluster, Settings]]:
-    """The same with Temporal on PostgreSQL, whose parts are started again when they end."""
-    # The data folder is private, and PostgreSQL's user has to get past this one.
+    """Like `own_server`, with Temporal on PostgreSQL, whose parts are restarted when they end."""
+    # The data folder is private, but PostgreSQL's user must be able to traverse this one.
     os.chmod(folder, 0o711)  # noqa: S103
     settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder / "data")})
     async with bounded(limit), kept_cluster(folder / "cluster", settings) as cluster:
@@ -66,7 +66,7 @@ async def own_cluster(folder: Path, limit: float) -> AsyncIterator[tuple[Cluster
 
 @asynccontextmanager
 async def kept_cluster(folder: Path, settings: Settings) -> AsyncIterator[Cluster]:
-    """A cluster in `folder`, set up, whose parts are started again when they end; clients here find it."""
+    """A set-up cluster in `folder`, whose parts are restarted when they end; clients here find it."""
     settings.data_dir.mkdir(mode=0o700)
     Signer.load(settings, create=True)
     async with Cluster(folder) as cluster:
@@ -83,22 +83,22 @@ async def kept_cluster(folder: Path, settings: Settings) -> AsyncIterator[Cluste
 
 @asynccontextmanager
 async def own_server(folder: Path, limit: float) -> AsyncIterator[tuple[DevServer, Settings]]:
-    """A Temporal server on `folder` and the settings of its clients, for at most `limit` seconds.
+    """A Temporal server on `folder` and its clients' settings, for at most `limit` seconds.
 
-    SIGINT and SIGTERM cancel what runs meanwhile, so that it ends in order.
+    SIGINT and SIGTERM cancel what is running, so that it ends gracefully.
 
     Raises:
-        TimeoutError: it took longer.
+        TimeoutError: the limit has passed.
     """
     settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder)})
     async with bounded(limit), DevServer(settings, ui_port=None) as server:
-        # The bench's own server is the one meant, whatever the shell or a configuration file says.
+        # Use the bench's own server; ignore any address from the shell or a config file.
         os.environ.update(server.environment())
         yield server, settings
 
 
 def bounded(limit: float) -> asyncio.Timeout:
-    """A time-out; SIGINT and SIGTERM cancel this task, too."""
+    """A timeout; SIGINT and SIGTERM cancel this task, too."""
     task = asyncio.current_task()
     assert task
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -107,18 +107,18 @@ def bounded(limit: float) -> asyncio.Timeout:
 
 
 async def start_worker(command: Sequence[str], environment: Mapping[str, str], log: Path) -> Process:
-    """Start a worker process, with nothing of this shell's settings but `environment`."""
-    # Compiled files are written: the sandbox reads an agent's at each start.
+    """Start a worker process; of this shell's settings it gets only `environment`."""
+    # Let it write bytecode: the sandbox imports an agent's module at each start.
     dropped = ("TEMPORAL_", "HIBERNAUT_", "BENCH_", "PYTHONDONTWRITEBYTECODE")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
     return await start_child(command, environment={**kept, "PYTHONPATH": str(ROOT), **environment}, log=log)
 
 
 async def started_worker(command: Sequence[str], environment: Mapping[str, str], log: Path) -> Process:
-    """A worker process that has said it is ready; see `start_worker`.
+    """Start a worker process and wait until it is ready; see `start_worker`.
 
     Raises:
-        RuntimeError: it ended before.
+        RuntimeError: the worker ended before it was ready.
     """
     worker = await start_worker(command, environment, log)
     while READY not in (said := await asyncio.to_thread(log.read_text)):
@@ -129,7 +129,7 @@ async def started_worker(command: Sequence[str], environment: Mapping[str, str],
 
 
 def end_with(main: Callable[[], int]) -> NoReturn:
-    """Run `main` and end the process with its code."""
+    """Run `main` and exit with its code."""
     try:
         code: object = main()
     except SystemExit as early:

@@ -1,7 +1,7 @@
 """What a search in the archive costs: a synthetic index in the real layout, by the archiver's own writer.
 
-Agents of a hundred days got stuck here and there. Asked is who did at one node on one day, half way back.
-The bytes are those of the index and of what lies beside it, beside the histories as raw JSON.
+Agents of a hundred days got stuck here and there. The query asks who got stuck at one node on one day,
+halfway back. Sizes are those of the index and of stored agents, compared with the histories as raw JSON.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ HISTORY = Path(__file__).parents[1] / "tests" / "replay" / "histories" / "code-a
 
 
 def rows_of(runs: int) -> Iterator[IndexRow]:
-    """Agents in the order in which they closed, the same each time."""
+    """Agents in the order they closed, the same in each run."""
     chance = random.Random(1)  # noqa: S311 -- made-up data
     for number in range(runs):
         closed = START + timedelta(days=DAYS) * number / runs
@@ -70,7 +70,7 @@ def rows_of(runs: int) -> Iterator[IndexRow]:
 
 
 def write(objects: FolderStore, runs: int) -> int:
-    """Write the index, as many manifests' worth as an archivist would; its bytes."""
+    """Write the index in as many manifests as an archivist would; return its bytes."""
     size, batch, number = 0, list[IndexRow](), 1
     for row in rows_of(runs):
         batch.append(row)
@@ -89,7 +89,7 @@ def _put(objects: FolderStore, batch: list[IndexRow], number: int) -> int:
 
 
 async def bytes_of_one(folder: Path) -> tuple[int, int]:
-    """What lies in the store of one recorded agent, record and all, and its history as raw JSON."""
+    """Stored bytes of one recorded agent, including its record, and of its history as raw JSON."""
     converter = data_converter(Settings.read({"HIBERNAUT_DATA_DIR": str(folder)}))
     events = json.loads(HISTORY.read_text())
     raw = json.dumps(events, separators=(",", ":")).encode()
@@ -155,7 +155,7 @@ def bench(runs: int, folder: Path) -> dict[str, float]:
 
 
 def main() -> int:
-    """Parse the options, run, print one line of JSON; the exit code."""
+    """Parse the options, run, print one line of JSON, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--runs", type=int, default=100_000, help="archived agents in the index")
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""What a process has used so far."""
+"""What a process has used so far: CPU and memory."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ import psutil
 
 
 def cpu(pid: int) -> float:
-    """CPU seconds of a process and of those of its children that have ended."""
+    """CPU seconds of a process and of its children that have ended."""
     times = psutil.Process(pid).cpu_times()
     return float(times.user + times.system + times.children_user + times.children_system)
 
 
 def cpu_of_all(pids: Iterable[int]) -> float:
-    """CPU seconds of processes and of everything they have started, what has ended included."""
+    """CPU seconds of processes and all their descendants, ended ones included."""
     found = 0.0
     for each in _with_children(pids):
-        # One that ends just now is in its parent's from then on.
+        # A process that ends right now counts in its parent from then on.
         with suppress(psutil.NoSuchProcess):
             found += cpu(each.pid)
     return found
 
 
 def memory_of_all(pids: Iterable[int]) -> int:
-    """Bytes of memory of processes and of everything they have started; shared pages count once."""
+    """Bytes of memory of processes and all their descendants; shared pages count once."""
     found = 0
     for each in _with_children(pids):
         with suppress(psutil.NoSuchProcess):
@@ -43,19 +43,19 @@ def _with_children(pids: Iterable[int]) -> Iterator[psutil.Process]:
 
 @dataclass
 class Peak:
-    """The most memory that a process had, in bytes."""
+    """The peak memory of a process, in bytes."""
 
     bytes: int = 0
 
     @property
     def megabytes(self) -> float:
-        """The same in MB, to one digit."""
+        """In MB, to one decimal."""
         return round(self.bytes / 1e6, 1)
 
 
 @asynccontextmanager
 async def peak_memory(pid: int) -> AsyncIterator[Peak]:
-    """Watch a process's memory, five times a second, for as long as the block lasts."""
+    """Sample a process's memory five times a second while the block runs."""
     peak = Peak()
 
     async def watch() -> None:

@@ -1,8 +1,8 @@
 """How soon an agent wakes whose worker was just killed, with few agents asleep and with many.
 
-Each time agents fall asleep in the memory of one worker. That worker is killed, and at once one of them is
-approved: either another worker stands by and takes over, or none does and a new one is started then. What is
-measured is from before the signal to the agent's result. The last line of the output is JSON.
+Each time, agents fall asleep in the memory of one worker. That worker is killed, and one of them is approved
+at once: either a standby worker takes over, or there is none and a new one is started then. Measured is the
+time from before the signal to the agent's result. The last line of the output is JSON.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from common.temporal.connect import connect
 FIRST_WITHIN_MS = 2000
 STEPS = 3
 FEW = 20
-# Into one worker's sleep at a time.
+# Agents to start at a time.
 BLOCK = 100
 
 
@@ -38,7 +38,7 @@ class Wake:
         self._at_work, self._spare = sides
 
     async def run(self) -> dict[str, Any]:
-        """Few asleep, then many; the report."""
+        """Measure with few asleep, then with many; return the report."""
         await self._at_work.start_worker()
         report: dict[str, Any] = {"kills": 0}
         asleep = 0
@@ -56,7 +56,7 @@ class Wake:
         return {"asleep": asleep, **report}
 
     async def _first(self, stands_by: bool) -> float:
-        """Milliseconds of the first wake after a kill; the next worker is the one at work then."""
+        """Milliseconds of the first wake-up after a kill; the other worker is at work afterwards."""
         [agent] = await self._at_work.start_agents(1, STEPS, False)
         if stands_by:
             await self._spare.start_worker()
@@ -76,12 +76,12 @@ class Wake:
 
 
 def holds(report: dict[str, Any]) -> bool:
-    """Whether the run shows what it is to show; how long a process takes to start is told beside it."""
+    """Whether the run succeeded; how long a process takes to start is only reported."""
     return all(figures["p99"] < FIRST_WITHIN_MS for figures in report["taken_over_ms"].values())
 
 
 async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Run everything in `folder`, bounded in time."""
+    """Run everything in `folder`, within the time limit."""
     async with own_server(folder, options.limit) as (server, settings):
         sides = await _sides(server, settings)
         try:
@@ -96,7 +96,7 @@ async def _sides(server: DevServer, settings: Settings) -> tuple[KitSide, KitSid
 
 
 def main() -> int:
-    """Parse the options, run, print; the exit code."""
+    """Parse the options, run, print the report, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--kill", action="store_true", help="SIGKILL; otherwise workers end in order")
     parser.add_argument("--asleep", type=int, default=2000, help="agents asleep in the second half")

@@ -36,9 +36,9 @@ from common.settings import Settings
 from common.temporal.search_attributes import parse_missing
 
 RETRY_AFTER = 1.0
-# How long a start waits to see whether the agent fails at once, and how often it looks.
+# How long `start` waits to see whether the agent fails at once, and its poll interval; seconds.
 MOMENT, LOOK_EVERY = 2.0, 0.2
-BATCH_PATIENCE = timedelta(seconds=0.5)  # the list is complete without
+BATCH_PATIENCE = timedelta(seconds=0.5)  # batch progress is optional: the list is complete without it
 
 
 async def start(
@@ -53,7 +53,7 @@ async def start(
     wait: bool,
     as_json: bool,
 ) -> ExitCode:
-    """Start an agent of an input made of a file and words; with ``dry_run`` only say what would start."""
+    """Start an agent from a file and `k=v` fields; with ``dry_run``, only print what would start."""
     kind = kind_named(kind_name)
     input = read_input(kind, source, words)
     if not dry_run:
@@ -80,10 +80,10 @@ async def begin(
     wait: bool,
     as_json: bool,
 ) -> ExitCode:
-    """Start an agent and print its id; with ``wait`` stay until it has closed, else for a moment.
+    """Start an agent and print its id; with ``wait``, wait until it closes, otherwise only a moment.
 
     Raises:
-        CommandError: it names a file that is not there, on the machine of the embedded stack.
+        CommandError: the input names a file that does not exist, and the worker runs on this machine.
     """
     agents = await open_agents(settings)
     check_files(settings, input)
@@ -109,7 +109,7 @@ async def begin(
 
 
 async def _refuse_taken(settings: Settings, agents: AgentClient, id: str | None) -> None:
-    """Refuse an id that no agent may have, or that one has or had."""
+    """Refuse an id that is invalid, or that an agent has or once had."""
     if id:
         await ArchivedAgents.open(settings).refuse(agents, check_agent_id(id))
 
@@ -118,7 +118,7 @@ async def list_agents(settings: Settings, wanted: AgentFilter, limit: int, *, as
     """Print the newest agents that match."""
     client = await open_client(settings)
     agents = AgentClient(client, settings, Signer.load(settings))
-    # Thousands of items would hide everything else; their batch stands for them.
+    # Thousands of batch items would drown everything else: list only their batch.
     narrowed = (wanted.batch, wanted.kind, wanted.state) != (None, None, None)
     wanted = wanted.model_copy(update={"top": not narrowed})
     rows = await agents.list_agents(wanted, limit)
@@ -183,7 +183,7 @@ async def decide(
     """Send a decision and print its outcome.
 
     Raises:
-        CommandError: the digest is empty, which every digest begins with.
+        CommandError: the digest is empty, so it would match any plan.
     """
     if digest is not None and not digest.strip():
         raise CommandError(f"--digest is empty: give the beginning of what {command('show', id)} prints.")
@@ -219,10 +219,10 @@ async def decide(
 
 
 async def _after_a_moment(agents: AgentClient, id: str) -> tuple[Ending, str]:
-    """How an agent stands as soon as it has closed or waits for something, and what it is stuck for."""
+    """How the agent stands once it closes, waits or `MOMENT` has passed, and what it lacks if stuck."""
     now = asyncio.get_running_loop().time
     until = now() + MOMENT
-    # It has started, whatever becomes of the connection now.
+    # The agent has started; losing the connection now is no error.
     with suppress(RPCError):
         while True:
             row = row_of(await agents.describe(id))
@@ -235,7 +235,7 @@ async def _after_a_moment(agents: AgentClient, id: str) -> tuple[Ending, str]:
 
 
 async def _until_closed(agents: AgentClient, id: str) -> Ending:
-    """How the agent closed; waits for it through any outage of Temporal."""
+    """Wait for the agent to close, through any outage of Temporal, and return how it ended."""
     while True:
         try:
             return await agents.ending(id, wait=True)

@@ -1,4 +1,4 @@
-"""Who answers a question from this shell, for commands that can be pasted."""
+"""Who can answer a question from this shell, so that printed commands can be pasted."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from common.approval.groups import Directory
 from common.approval.types import ApprovalRequest
 from common.settings import Settings, SettingsError
 
-# Whom `--as` has to name; empty where it is the user.
+# Returns whom `--as` must name; empty if that is the user.
 Answers = Callable[[ApprovalRequest], str]
 
 
 def answers_of(settings: Settings) -> Answers:
-    """Says of a request who may decide it: the user if they may, else the first who does."""
+    """Return a function that names who may decide a request: the user if allowed, else the first who is."""
 
     def who(request: ApprovalRequest) -> str:
         policy, voted = request.policy, {vote.decision.by for vote in request.votes}
@@ -30,6 +30,6 @@ def answers_of(settings: Settings) -> Answers:
                     return "" if name == settings.user else name
         except SettingsError:
             pass
-        return ""  # nobody, or nobody can say
+        return ""  # nobody may, or the groups cannot be read
 
     return who

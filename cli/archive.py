@@ -39,7 +39,7 @@ from common.object_store import StoreUnavailableError, open_store
 from common.s3_store import S3Store
 from common.settings import Settings
 
-# The server's clock, by which agents were started, may be ahead of this one.
+# Agents are started by the server's clock, which may be ahead of ours.
 CLOCKS_DIFFER = timedelta(minutes=10)
 
 Done = TypeVar("Done")
@@ -102,7 +102,7 @@ async def archive_restore(
 async def archive_revive(
     settings: Settings, id: str, as_id: str | None, *, yes: bool, as_json: bool
 ) -> ExitCode:
-    """Start an agent that goes on where the archived one ended; what that one did is said first."""
+    """Start an agent that resumes where the archived one ended, after listing what that one did."""
     client = await open_client(settings)
     archived = ArchivedAgents.open(settings)
     record = await _record(archived, id)
@@ -150,7 +150,7 @@ async def archive_setup(settings: Settings, *, as_json: bool) -> None:
 
 
 async def set_cold(settings: Settings) -> str:
-    """Have a bucket move archived agents to colder storage, as the settings say; the outcome in words."""
+    """Set the bucket's rule for colder storage of archived agents; return the outcome in words."""
     store, after = open_store(settings), settings.archive.cold_after
     if not isinstance(store, S3Store):
         return "none, the store is a folder"
@@ -165,7 +165,7 @@ async def view_anywhere(settings: Settings, id: str) -> AgentView:
     """The view of an agent in Temporal, else in the archive.
 
     Raises:
-        NoSuchAgentError: there is none of that id, here or there.
+        NoSuchAgentError: neither has an agent with that id.
     """
     try:
         return await (await open_agents(settings)).view(id)
@@ -174,10 +174,10 @@ async def view_anywhere(settings: Settings, id: str) -> AgentView:
 
 
 async def archived_view(settings: Settings, id: str) -> AgentView:
-    """The view that `show` would have printed; prints that the agent is archived.
+    """The view of an archived agent; also tells the user that it is archived.
 
     Raises:
-        NoSuchAgentError: there is none of that id, here or there.
+        NoSuchAgentError: no agent has that id, in Temporal or archived.
     """
     archived = ArchivedAgents.open(settings)
     record = await _record(archived, id)
@@ -202,10 +202,10 @@ async def work(
     id: str,
     done: type[Done],
 ) -> WorkflowHandle[Any, Done]:
-    """Have the archivist, or the eraser, begin.
+    """Start the archivist or the eraser.
 
     Raises:
-        CommandError: one of them is at work already.
+        CommandError: an archivist or eraser is already running.
     """
     try:
         return await client.start_workflow(
@@ -225,10 +225,10 @@ async def work(
 
 
 async def done_by(kind: str, handle: WorkflowHandle[Any, Done]) -> Done:
-    """What it did, once it has ended.
+    """Wait for the archivist or the eraser, and return its report.
 
     Raises:
-        CommandError: it failed.
+        CommandError: the archivist or eraser failed.
     """
     try:
         return await handle.result()

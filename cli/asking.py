@@ -1,4 +1,4 @@
-"""Questions to whoever sits at the terminal."""
+"""Questions to the user at the terminal."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from cli.output import say
 
 
 def asks(*, yes: bool) -> bool:
-    """Whether to ask first: who sits at a terminal is asked; a script has said what it wants."""
+    """Whether to ask first: only on a terminal; a script has already said what it wants."""
     return not yes and sys.stdin.isatty()
 
 
 async def agreed(question: str) -> bool:
     """Whether the answer is yes; Ctrl-D is no, and Ctrl-C ends the command at once."""
     say(f"{question} [y/N]")
-    # Not in a thread, which would go on reading after Ctrl-C, nor here, where asyncio would not hear of it.
+    # A thread would keep reading after Ctrl-C; a blocking read would hide Ctrl-C from asyncio.
     loop, typed = asyncio.get_running_loop(), asyncio.Event()
     loop.add_reader(sys.stdin, typed.set)
     try:

@@ -15,17 +15,17 @@ from cli.steering import Steered
 from common.agents.batch import MAX_ITEMS, MAX_MORE, BatchCommand, BatchItem, as_lines
 from common.settings import Settings
 
-# A signal takes 256 KiB; this leaves room for what goes around the items.
+# A signal holds at most 256 KiB; leave room for what surrounds the items.
 MAX_SIGNAL_BYTES = 200 * 1024
 
 
 async def batch(
     settings: Settings, id: str, at_once: int | None, source: str | None, *, retry: bool, as_json: bool
 ) -> ExitCode:
-    """Change the width, give the quarantined another go, add items, and say what came of it.
+    """Change the concurrency, retry quarantined items, add items, and print the outcome.
 
     Raises:
-        CommandError: there is nothing to change, or a line of the file is no item.
+        CommandError: there is nothing to change, or a line of the file is not an item.
     """
     if at_once is None and source is None and not retry:
         raise CommandError("nothing to change: give --at-once, --retry or --add.")
@@ -55,10 +55,10 @@ async def batch(
 
 
 def read_items(source: str) -> list[BatchItem]:
-    """The items of a file, or of stdin for `-`: a JSON object on each line, whose `id` names the item.
+    """Read items from a file, or from stdin for `-`: one JSON object a line, whose `id` names the item.
 
     Raises:
-        CommandError: it cannot be read, or a line is no item; the first such line is named.
+        CommandError: unreadable, or a line is not an item; the message names the first such line.
     """
     try:
         text = sys.stdin.read() if source == "-" else Path(source).expanduser().read_text()
@@ -81,7 +81,7 @@ def _item(line: str, where: str) -> BatchItem:
         value = json.loads(line)
     except (ValueError, RecursionError):
         raise CommandError(f"{where}: not JSON.") from None
-    # A line's number would name another item of the file that the batch began with.
+    # Require an id: keyed by line number, it would clash with an item of the batch's first file.
     if not isinstance(value, dict) or type(value.get("id")) not in (str, int):
         raise CommandError(f'{where}: give a JSON object with an id, as in {{"id": "a-17", …}}.')
     key = str(value.pop("id"))
@@ -95,7 +95,7 @@ def _item(line: str, where: str) -> BatchItem:
 
 
 def parts_of(items: list[BatchItem]) -> Iterator[list[BatchItem]]:
-    """The items, as many together as go into one signal."""
+    """Split the items into parts that each fit into one signal."""
     part, size = list[BatchItem](), 0
     for item in items:
         more = len(as_lines([item]))

@@ -25,18 +25,18 @@ from common.grammar import counted
 from common.hints import command
 from common.settings import Settings, SettingsError
 
-# So many workers, and agents in trouble, are named.
+# How many workers, or agents in trouble, are named.
 SHOWN = 3
-# A worker that has told nothing for so long has probably ended without a word.
+# A worker silent for this long has probably died.
 SILENT_AFTER = timedelta(seconds=25)
-# Of the agents that may be in trouble so many are looked at, and for so long.
+# How many agents in possible trouble to diagnose, and for how long.
 MOST, PATIENCE = 200, timedelta(seconds=3)
-# Trouble that workers with the right code end; else an agent may be right to wait.
+# Causes that only a worker with the right code removes; with others, an agent may be right to wait.
 TO_MEND = {Cause.NO_WORKER, Cause.BUILD_GONE, Cause.TASK_FAILS, Cause.UNKNOWN_KIND, Cause.UNKNOWN_ACTIVITY}
 
 
 async def worker_check(client: Client, settings: Settings) -> Check:
-    """Whether workers poll the task queue, and which, and whether they take what is new."""
+    """Check that workers poll the task queue, name them, and check that new agents reach them."""
     queue = settings.task_queue
     workflows = await pollers(client, queue, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW)
     activities = await pollers(client, queue, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY)
@@ -61,7 +61,7 @@ async def worker_check(client: Client, settings: Settings) -> Check:
 
 
 async def slots_check(client: Client, settings: Settings) -> Check:
-    """How busy each worker is, and of which build; they tell of themselves every few seconds."""
+    """Show each worker's build and load, from the heartbeats it sends every few seconds."""
     try:
         found = await live_workers(client, settings.task_queue)
     except RPCError as error:
@@ -76,7 +76,7 @@ async def slots_check(client: Client, settings: Settings) -> Check:
 
 
 async def kinds_check(client: Client, settings: Settings) -> Check:
-    """Which kinds of agents each worker serves, and whether there is one that none does."""
+    """Show the kinds each worker serves, and check that every kind is served."""
     try:
         found = [each for each in await live_workers(client, settings.task_queue) if not each.ending]
     except RPCError as error:
@@ -110,7 +110,7 @@ def _busy(worker: LiveWorker) -> str:
 
 
 async def builds_check(client: Client, settings: Settings) -> Check:
-    """Whether builds without workers are still needed, and how many builds there are."""
+    """Check for builds that are needed but have no workers, and count the builds."""
     try:
         found = await Builds(client, settings).read()
     except (AgentClientError, RPCError) as error:
@@ -136,7 +136,7 @@ async def builds_check(client: Client, settings: Settings) -> Check:
 
 
 async def agents_check(client: Client, settings: Settings) -> Check:
-    """Which agents of the task queue are in trouble, and the first few in words."""
+    """Check for agents in trouble on the task queue, and describe the first few."""
     now = datetime.now(UTC)
     ours = [*exactly(AgentFilter(status=RunStatus.RUNNING)), f"TaskQueue = {quote(settings.task_queue)}"]
     try:

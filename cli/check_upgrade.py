@@ -25,7 +25,7 @@ UNVERSIONED = "unversioned"
 
 
 class Checked(BaseModel, frozen=True):
-    """An open run, the node that it is at, and what its replay came to."""
+    """An open run, its current node, and the outcome of its replay."""
 
     id: str
     run_id: str
@@ -39,9 +39,9 @@ class Checked(BaseModel, frozen=True):
 class Report(BaseModel):
     """What `check-upgrade --json` prints.
 
-    `open` workflows were found, `checked` of them replayed; `sample`: at most so many of each kind, node and
-    build, null where all were. `breaks` could not go on with this code, of `unknown` that could not be found
-    out, and `slow` ones take over five seconds of CPU to wake.
+    `open` counts the open workflows found, `checked` those replayed. `sample` is the most replayed per kind,
+    node and build; null if all were. `breaks` cannot go on with this code, `unknown` could not be checked,
+    and `slow` take over five seconds of CPU to wake.
     """
 
     open: int
@@ -52,7 +52,7 @@ class Report(BaseModel):
     slow: list[Checked] = []
 
     def add(self, checked: Checked) -> None:
-        """Count one more."""
+        """Count a run, and file it by its finding."""
         self.checked += 1
         if checked.finding.verdict is Verdict.BREAKS:
             self.breaks.append(checked)
@@ -63,7 +63,7 @@ class Report(BaseModel):
 
     @property
     def is_safe(self) -> bool:
-        """Whether nothing that was looked at stands against a deployment."""
+        """Whether nothing checked speaks against deploying this code."""
         return not self.breaks and not self.unknown
 
 
@@ -71,7 +71,7 @@ async def check_upgrade(
     settings: Settings, kind: str | None, owner: str | None, sample: int | None, *, as_json: bool
 ) -> ExitCode:
     """Replay open workflows with this code, all or a sample, and print those that could not go on."""
-    # What a replay logs of a workflow that breaks is said below, in a line each.
+    # Silence the SDK's replay errors: each is reported below in one line.
     logging.getLogger("temporalio").setLevel(logging.CRITICAL + 1)
     client = await open_client(settings)
     runs, count = await open_runs(client, conditions(settings, kind, owner), sample)
@@ -83,7 +83,7 @@ async def check_upgrade(
         for run in runs:
             finding = await _examined(client, check, run)
             if finding is None:
-                continue  # it has ended meanwhile
+                continue  # it has closed in the meantime
             found = {"id": run.id, "run_id": run.run_id, "kind": run.kind, "owner": run.owner}
             report.add(Checked(**found, build=run.build, at=run.node, finding=finding))
             if time.monotonic() - told >= TELL_EVERY_SECONDS:
@@ -97,7 +97,7 @@ async def check_upgrade(
 
 
 async def _examined(client: Client, check: UpgradeCheck, run: OpenRun) -> Finding | None:
-    """What would become of a run; None where it is gone."""
+    """Replay a run; None if it is gone."""
     if run.kind not in check.kinds:
         return check.of_unknown_kind(run.kind)
     try:
@@ -110,7 +110,7 @@ async def _examined(client: Client, check: UpgradeCheck, run: OpenRun) -> Findin
 
 
 def _print(report: Report) -> None:
-    """The groups of what breaks on stdout; on stderr what was looked at, and what to do."""
+    """Print the groups of breaks on stdout, and on stderr what was checked and what to do."""
     columns = ["KIND", "NODE", "BUILD", "WORKFLOWS", "WHAT"]
     for title, found in (("", report.breaks), ("not found out:", report.unknown), ("slow:", report.slow)):
         if found:
@@ -131,7 +131,7 @@ def _print(report: Report) -> None:
 
 
 def _rows(found: Sequence[Checked]) -> list[list[str]]:
-    """A row for all that are alike: what differs in digests alone is."""
+    """One row per group of like findings; findings that differ only in digests are alike."""
     alike: dict[tuple[str, str, str, str], list[str]] = {}
     for each in found:
         what = (

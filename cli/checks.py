@@ -1,4 +1,4 @@
-"""What `starter.py doctor` finds: one check, and how it came out."""
+"""One check of `starter.py doctor` and its outcome."""
 
 from __future__ import annotations
 

@@ -26,9 +26,9 @@ MAX_LOG = 20_000_000
 LOOKED_AT_EVERY = 30.0
 
 # A small launcher asks the kernel to kill it when its parent ends (PR_SET_PDEATHSIG, Linux only; exec keeps
-# it), checks that the parent still runs, and execs the program. It is no preexec_fn because Python code
-# that runs after a fork in a process full of the SDK's threads may deadlock. The kernel means the parent
-# *thread*: start children from a thread that lives as long as they should.
+# it), checks that the parent still runs, and execs the program. A preexec_fn will not do: Python code run
+# after a fork in a process full of the SDK's threads may deadlock. The kernel means the parent *thread*:
+# start children from a thread that lives as long as they should.
 _LAUNCHER = """
 import os, sys
 if sys.platform == "linux":
@@ -100,14 +100,14 @@ async def keep_running(
 
 
 def put_aside(log: Path) -> None:
-    """Rename the last ``log`` to `….old.log`."""
+    """Rename the previous ``log`` to `….old.log`."""
     log.parent.mkdir(parents=True, exist_ok=True)
     if log.exists():
         log.replace(log.with_suffix(".old.log"))
 
 
 async def keep_short(logs: Sequence[Path]) -> None:
-    """Have no log, and no older part of one that is put aside, take much more than `MAX_LOG` bytes."""
+    """Keep each log, and its `.old.log`, near `MAX_LOG` bytes at most."""
     while True:
         await asyncio.sleep(LOOKED_AT_EVERY)
         for log in logs:
@@ -115,7 +115,7 @@ async def keep_short(logs: Sequence[Path]) -> None:
 
 
 def shorten(log: Path, most: int = MAX_LOG) -> None:
-    """Put aside what stands in a log that is longer. Who writes it appends, and goes on at its beginning."""
+    """Move an overlong log's content aside. Its writer opened it to append, so it continues at offset 0."""
     with contextlib.suppress(FileNotFoundError):
         if log.stat().st_size > most:
             shutil.copyfile(log, log.with_suffix(".old.log"))
@@ -123,7 +123,7 @@ def shorten(log: Path, most: int = MAX_LOG) -> None:
 
 
 def last_line(log: Path) -> str:
-    """The last line of ``log`` that is not blank, or, in JSON, what it says; empty if there is none."""
+    """The last non-blank line of ``log``, or its message if it is JSON; empty if there is none."""
     line = text_of(log).strip().rpartition("\n")[2].strip()
     try:
         said = json.loads(line)
@@ -135,7 +135,7 @@ def last_line(log: Path) -> str:
 
 
 def why(log: Path, begins: int = 0) -> str:
-    """What a process said last, from `begins` of its log on; of an exception what began it, and where."""
+    """The last line logged after character `begins`; for a traceback, its root error and where it arose."""
     last = last_line(log)
     if not re.match(r"[\w.]+Error\b", last):
         return last
@@ -149,13 +149,13 @@ def why(log: Path, begins: int = 0) -> str:
 
 
 async def until_says(log: Path, words: str, begins: int = 0) -> None:
-    """Wait until `words` stand in a log, after its first `begins` characters."""
+    """Wait until `words` appear in a log, after its first `begins` characters."""
     while words not in text_of(log, begins):  # noqa: ASYNC110 -- another process writes it
         await asyncio.sleep(0.1)
 
 
 def text_of(log: Path, begins: int = 0) -> str:
-    """What stands in a log after its first `begins` characters; empty where there is none."""
+    """The text of a log after its first `begins` characters; empty if there is no log."""
     try:
         return log.read_text(errors="replace")[begins:]
     except OSError:

@@ -19,7 +19,7 @@ PATIENCE = timedelta(seconds=8)
 async def open_client(settings: Settings, patience: timedelta = PATIENCE) -> Client:
     """A client of the configured Temporal service.
 
-    Where nobody said which one it is, and no stack of ours runs, whose server answers there is said.
+    Warns which server answered if none was configured and no stack of ours runs.
     """
     client = await connect(settings, patience=patience)
     target = Target.of(settings)

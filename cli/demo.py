@@ -1,4 +1,4 @@
-"""`make demo`: audits a code base from start to report, on its own stack, which ends with it."""
+"""`make demo`: audits a code base from start to report on a stack of its own, then stops the stack."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ LEFT_OUT = shutil.ignore_patterns(".venv", ".git", ".hibernaut", "__pycache__", 
 
 
 async def demo(settings: Settings, target: Path | None, *, keep: bool) -> ExitCode:
-    """Audit `target` with fixes, asking on the terminal; a copy of this checkout where it is None.
+    """Audit and fix `target`, or a copy of this checkout if None; asks on the terminal before fixing.
 
     Args:
-        settings: with the data folder of the demo's own stack.
+        settings: those of the demo's own data folder.
         target: the folder to audit and, on a yes, to fix.
         keep: leave the stack running.
     """
@@ -72,7 +72,7 @@ async def demo(settings: Settings, target: Path | None, *, keep: bool) -> ExitCo
 
 
 def _copy_of_checkout(ending: AsyncExitStack, *, keep: bool) -> Path:
-    # Outside the checkout, where git would ignore it and so would the audit.
+    # Outside the checkout: inside, git would ignore the copy, and so would the audit.
     scratch = Path(tempfile.mkdtemp(prefix="hibernaut-demo-"))
     if not keep:
         ending.callback(shutil.rmtree, scratch, ignore_errors=True)
@@ -81,19 +81,19 @@ def _copy_of_checkout(ending: AsyncExitStack, *, keep: bool) -> Path:
 
 
 def _allow(settings: Settings, folder: Path) -> None:
-    """Name `folder` as the one that agents of the demo's own stack may use."""
+    """Let agents of the demo's stack use `folder`, and nothing else."""
     roots = settings.data_dir / "roots.json"
     write_atomically(roots, json.dumps({EVERYBODY: [str(folder)]}).encode())
 
 
 async def _start_stack(settings: Settings, ending: AsyncExitStack, *, keep: bool) -> StackAddress:
-    """Start `starter.py dev` on free ports; it ends with `ending` unless it is kept."""
+    """Start `starter.py dev` on free ports; ``ending`` stops it unless ``keep`` is set."""
     log = settings.data_dir / "logs" / "dev.log"
     program = [sys.executable, str(CHECKOUT / "starter.py"), "dev", "--no-reload"]
     ports = ["--port", str(free_port()), "--ui-port", str(free_port()), "--http-port", str(free_port())]
     StackAddress.file(settings).unlink(missing_ok=True)
     begins = len(text_of(log))
-    # No copy is kept of it, and no database shared.
+    # No copy, and no shared database.
     environment = {
         **os.environ,
         "HIBERNAUT_DATA_DIR": str(settings.data_dir),
@@ -107,7 +107,7 @@ async def _start_stack(settings: Settings, ending: AsyncExitStack, *, keep: bool
         ending.push_async_callback(end_child, process, STACK_ENDS_WITHIN)
     for _ in range(int(STACK_WITHIN * 10)):
         stack = StackAddress.find(settings)
-        # Not before its worker is there: the agent would look as if it were in trouble.
+        # Wait for its worker: without one the agent would look stuck.
         if stack and READY in text_of(log, begins):
             return stack
         if process.returncode is not None:
@@ -117,7 +117,7 @@ async def _start_stack(settings: Settings, ending: AsyncExitStack, *, keep: bool
 
 
 async def _follow(agents: AgentClient, id: str, settings: Settings) -> AgentView:
-    """Show the agent's progress until it ends, and ask the user what it asks."""
+    """Show the agent's progress until it ends, and put its questions to the user."""
     answered = ""
     screen = LiveScreen() if sys.stdout.isatty() else PlainScreen(sys.stdout)
     while True:
@@ -161,10 +161,10 @@ async def _answer(plan: FixPlan) -> tuple[Verdict, str]:
 
 
 def main() -> int:
-    """Run the demo; its exit code."""
+    """Run the demo and return its exit code."""
     try:
         found = Settings.at_start(os.environ)
-        # Apart from the user's own stack, agents and data.
+        # Keep the demo apart from the user's own stack, agents and data.
         own = found.but(data_dir=found.data_dir / "demo")
         own.data_dir.mkdir(parents=True, exist_ok=True)
         # The demo must use its own stack, wherever these point.

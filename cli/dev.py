@@ -39,9 +39,9 @@ from common.temporal.connect import StackAddress
 
 WORKER_READY, GATEWAY_READY = "worker ready", "gateway ready"
 GATEWAY_ENDS_WITHIN = 10.0
-# Who ends the stack waits for its workers, and there is nobody to hand over to.
+# Short: whoever stops the stack waits for its workers, and no other worker takes over.
 DRAIN_SECONDS = 20
-# After that a worker has 10 s to end and 10 s to report; after those it hangs.
+# After draining, a worker has 10 s to end and 10 s to report; past that it hangs.
 DRAIN_WITHIN = 45.0
 READY = "ready; Ctrl-C ends everything, and the next start brings it all back"
 
@@ -61,15 +61,15 @@ async def dev(
     """Run the stack until SIGINT or SIGTERM.
 
     Args:
-        settings: with the data folder to run on.
-        port: of Temporal.
-        ui_port: of the Web UI.
-        http_port: of the gateway; 0 leaves the gateway out.
-        workers: how many worker processes.
-        restore_from: the place of a copy that is brought back first.
-        unsigned: count decisions that no entry point has signed.
-        elsewhere: other shells do not find this data folder by default.
-        reloads: code that changes is run at once.
+        settings: those of the data folder to run on.
+        port: Temporal's TCP port.
+        ui_port: the Web UI's TCP port.
+        http_port: the gateway's TCP port; 0 leaves the gateway out.
+        workers: number of worker processes.
+        restore_from: a copy to restore first.
+        unsigned: accept decisions without an entry point's signature.
+        elsewhere: this is not the default data folder, so other shells have to be told.
+        reloads: restart processes when their code changes.
 
     Raises:
         CommandError: another stack holds the data folder, a port is taken, or the server does not start.
@@ -89,12 +89,12 @@ async def dev(
         Signer.load(settings, create=True)
         prepare(settings, accepts_plain=unsigned)
         try:
-            # Their complaints come now, and not from each process.
+            # Fail here, once, instead of in each process.
             load_codec(settings)
             await asyncio.to_thread(check_database, settings)
             ui = f"http://{HOST}:{ui_port}"
             if http_port:
-                # The gateway serves it there, to whoever has signed in.
+                # The gateway proxies the Web UI there, for users who have signed in.
                 server = DevServer(settings, port=port, ui_host=hidden_host(), codec=f"{ui}/codec")
             else:
                 server = DevServer(settings, port=port, ui_port=ui_port)
@@ -106,7 +106,7 @@ async def dev(
 
 
 class Server(Protocol):
-    """What a stack runs on: the embedded server, or a cluster."""
+    """The Temporal that a stack runs on: the embedded server, or a cluster."""
 
     log: Path
 
@@ -166,7 +166,7 @@ class Stack:
             await self._server.set_up(self._environment())
             http = f"http://{self._http}" if self._http else ""
             if self._http:
-                operator_token(self._settings)  # the gateway does not start where nobody could sign in
+                operator_token(self._settings)  # creates it: without one the gateway refuses to start
             roots = tuple(map(str, {Path.home(), Path.cwd()} - {Path("/")}))
             stack = StackAddress(self._server.address, self._ui, http, roots, os.getpid())
             write_atomically(address, json.dumps(asdict(stack)).encode())
@@ -188,7 +188,7 @@ class Stack:
             await asyncio.gather(*keepers, return_exceptions=True)
             if self._gateway:
                 await self._gateway.end()
-            # Workers first: a drained worker reports its results to a server that still listens.
+            # Workers before the server: draining workers still report results to it.
             await asyncio.gather(*(each.end() for each in self._workers))
             await self._server.stop()
             if self._copy:
@@ -222,7 +222,7 @@ class Stack:
         )
 
     def _metrics_of(self, number: int) -> dict[str, str]:
-        """The first worker shows its metrics where the setting says, each further one at the next port."""
+        """Metrics settings: the first worker uses the configured port, each further one the next port."""
         at = self._settings.telemetry.metrics
         return {"HIBERNAUT_METRICS": f"{at[0]}:{at[1] + number - 1}"} if at else {}
 
@@ -257,20 +257,20 @@ class Stack:
         )
 
     def _environment(self) -> dict[str, str]:
-        # Children use this stack's server, whatever the shell or a configuration file says.
+        # Children use this stack's server; ignore any address from the shell or a config file.
         kept = {name: value for name, value in os.environ.items() if not name.startswith("TEMPORAL_")}
         return {
             **kept,
             **self._server.environment(),
             "HIBERNAUT_DATA_DIR": str(self._settings.data_dir),
-            # The worker's links lead to the gateway.
+            # Links in notices lead to the gateway.
             **({"HIBERNAUT_HTTP": self._http} if self._http else {}),
             "TEMPORAL_DEPLOYMENT_NAME": self._settings.deployment.name,
             "TEMPORAL_WORKER_BUILD_ID": self._settings.deployment.build,
         }
 
     async def _make_current(self) -> None:
-        """Have new agents begin on this stack's workers, whatever build those are or were the last time."""
+        """Make this stack's build the current one, so that new agents begin on its workers."""
         service = await ServiceClient.connect(self._server.connection())
         builds, wanted = (
             Builds(Client(service, namespace=NAMESPACE), self._settings),
@@ -285,7 +285,7 @@ class Stack:
             say(f"WARNING      {error}")
 
     def _elsewhere_needs(self) -> str:
-        """What another shell has to set to find this stack; its address is in the data folder."""
+        """What another shell must set to find this stack; the address itself is in the data folder."""
         needed = {"HIBERNAUT_DATA_DIR": str(self._settings.data_dir), **self._server.environment()}
         found = ("TEMPORAL_ADDRESS", "TEMPORAL_CONFIG_FILE")
         return " ".join(f"{name}={value}" for name, value in needed.items() if name not in found)

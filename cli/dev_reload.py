@@ -1,4 +1,4 @@
-"""Has a stack run its code as it is now, whenever that has changed."""
+"""Restarts a stack's workers and gateway when their code changes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from itertools import chain
 from cli.output import say
 from cli.supervised import ROOT, Supervised
 
-# What a worker or the gateway loads once.
+# Code that a worker or the gateway loads only once.
 FOLDERS = ("activities", "common", "gateway", "workflows")
 CODE = {".py", ".html", ".css", ".js", ".toml", ".yaml"}
 EVERY_SECONDS = 1.0
@@ -23,26 +23,26 @@ Seen = dict[str, tuple[int, int]]
 
 
 class CodeWatch:
-    """Tells which files of the program have changed. It looks at them all, which takes 5 ms."""
+    """Detects changed source files. It stats them all, which takes 5 ms."""
 
     def __init__(self) -> None:
         self._seen = _look()
 
     async def changed(self) -> list[str]:
-        """The files that have changed since it told last, by their paths in the checkout."""
+        """Wait for changes; return the files changed since the last call, as paths in the checkout."""
         changed = set[str]()
         while True:
             await asyncio.sleep(EVERY_SECONDS)
             now = await asyncio.to_thread(_look)
             since = {file for file, _ in self._seen.items() ^ now.items()}
             self._seen = now
-            if changed and not since:  # whoever saves several files has saved the last
+            if changed and not since:  # a quiet second: several files being saved are all saved
                 return sorted(changed)
             changed |= since
 
 
 def _look() -> Seen:
-    """Each file's time and size."""
+    """Each file's modification time and size."""
     seen: Seen = {}
     walked = (place for each in FOLDERS for place in os.walk(ROOT / each))
     for folder, _, names in chain([(str(ROOT), [], ["worker.py"])], walked):
@@ -58,7 +58,7 @@ def _look() -> Seen:
 async def reload(
     workers: Sequence[Supervised], gateway: Supervised | None, environment: Mapping[str, str]
 ) -> None:
-    """Whenever code has changed, replace the workers, and the gateway if it has that code, too."""
+    """Whenever code changes, replace the processes that run it: the workers, the gateway, or both."""
     watch = CodeWatch()
     while True:
         changed = await watch.changed()
@@ -67,7 +67,7 @@ async def reload(
         runs = [*workers] if any(not each.startswith("gateway/") for each in changed) else []
         if gateway and any(each.startswith(("gateway/", "common/")) for each in changed):
             runs.append(gateway)
-        # Beside the start of the workers, as both take seconds.
+        # Run it while the workers start: both take seconds.
         checking = asyncio.create_task(_check_upgrade(environment))
         try:
             why_not = ""
@@ -84,7 +84,7 @@ async def reload(
 
 
 async def _check_upgrade(environment: Mapping[str, str]) -> str:
-    """Which open agents could not go on with this code, in a line; empty where none was found."""
+    """A one-line warning about open agents that this code would break; empty if there are none."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, str(ROOT / "starter.py"), "check-upgrade", "--json"),
         env={**os.environ, **environment},
@@ -100,7 +100,7 @@ async def _check_upgrade(environment: Mapping[str, str]) -> str:
     try:
         breaks = json.loads(out)["breaks"]
     except ValueError:
-        return ""  # it did not start; why, the worker says
+        return ""  # the code does not start; the worker's error says why
     if not breaks:
         return ""
     which = f"{breaks[0]['id']} and {len(breaks) - 1} more" if len(breaks) > 1 else breaks[0]["id"]

@@ -33,17 +33,17 @@ NAMESPACE = "default"
 READY_WITHIN = 60.0
 STOP_WITHIN = 10.0
 STARTS = 3
-# Below those that systems give to outgoing connections, and to whoever asks for any: until it is listened on,
-# nobody else gets one by chance. A client that calls a server in vain may even be given the port it calls.
+# Below the ephemeral range, so nobody else is given such a port before we listen on it. A client that keeps
+# calling a stopped server may even be given the very port it calls.
 FREE_PORTS = range(20_000, 32_000)
 _GIVEN = itertools.count()
 
-# WAL doubles the write rate. `synchronous=FULL` puts on disk what the server has acknowledged; it is SQLite's
-# default, set here so that a changed default cannot lose data.
+# WAL doubles the write rate. `synchronous=FULL` syncs what the server has acknowledged to disk; it is
+# SQLite's default, set here so that a changed default cannot lose data.
 PRAGMAS = {"journal_mode": "WAL", "synchronous": "FULL"}
-# What the server has acknowledged is with the operating system, and outlives a killed server.
+# Acknowledged writes are in the page cache: they survive a killed server, not a crashed machine.
 SCRATCH = {"synchronous": "OFF"}
-# Of this process's environment. The server needs none of its secrets, and would read TEMPORAL_* as options.
+# Variables passed on to the server. It needs none of our secrets, and reads TEMPORAL_* as options.
 INHERITED = frozenset(
     {"PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "XDG_CONFIG_HOME", "GOMAXPROCS", "GOMEMLIMIT"}
 )
@@ -54,12 +54,12 @@ DYNAMIC_CONFIG = {
     "matching.numTaskqueueReadPartitions": "1",
     "matching.numTaskqueueWritePartitions": "1",
     "history.transferProcessorMaxPollRPS": "5000",
-    # Questions to visibility. By default ten, which one look at the overview of agents would use up.
+    # Visibility queries a second. The default of ten is used up by one look at the agents' overview.
     "frontend.namespaceRPS.visibility": "100",
-    # A task that failed twice in a row is no hiccup any more; by default after five, which takes minutes.
+    # Flag a workflow task that failed twice in a row; the default of five takes minutes.
     "system.numConsecutiveWorkflowTaskProblemsToTriggerSearchAttribute": "2",
-    # The server's HTTP API cannot be switched off, asks for nothing, and any web page can send to it. So it
-    # answers only to a name that no host has.
+    # The server's HTTP API cannot be switched off, needs no authentication, and any web page can send to it.
+    # So it accepts only a host name that cannot exist.
     "frontend.httpAllowedHosts": '["nobody.invalid"]',
 }
 
@@ -69,7 +69,7 @@ class DevServerError(NotStartedError):
 
 
 class EndedAtOnceError(DevServerError):
-    """Its process ended before it served."""
+    """The server's process ended before it was ready."""
 
 
 class DevServer:
@@ -82,10 +82,10 @@ class DevServer:
         port: TCP port of Temporal; 0 picks a free one.
         ui_port: TCP port of the Web UI; 0 picks a free one, None leaves the Web UI out.
         ui_host: address that the Web UI listens on.
-        database: the SQLite file; the data folder's own where None.
-        limits: more of the server's dynamic configuration.
+        database: the SQLite file; the data folder's own if None.
+        limits: extra dynamic configuration.
         codec: address of the codec that decodes payloads for the Web UI; empty for none.
-        scratch: its data need not outlive a crash of the machine, and nothing waits for the disk.
+        scratch: do not wait for the disk; data may be lost if the machine crashes.
     """
 
     def __init__(
@@ -121,12 +121,12 @@ class DevServer:
         """The address of the Web UI; empty without one."""
         return f"http://{self._ui_host}:{self._ui_port}" if self._ui_port else ""
 
-    # What can be taken away: of a cluster several, here the one process.
+    # What `away` can kill: a cluster has several parts, this server is one process.
     parts = ("the Temporal server",)
 
     @asynccontextmanager
     async def away(self, _: str) -> AsyncIterator[None]:
-        """It is killed, and comes back when this is left."""
+        """Kill the server; restart it on exit."""
         self.kill()
         await self.wait()
         yield
@@ -138,17 +138,17 @@ class DevServer:
         return self._process.pid if self._process else 0
 
     async def start(self) -> None:
-        """Start the server and wait until it serves, with search attributes and retention set.
+        """Start the server and wait until it is ready, with search attributes and retention set.
 
-        If it ends at once it is restarted, up to three starts in all.
+        If it ends at once, it is restarted, up to three starts in all.
 
         Raises:
-            DevServerError: the port is taken, or it ended, or did not serve within a minute.
+            DevServerError: the port is taken, the server ended, or was not ready within a minute.
         """
         if self._process:
             await self._process.wait()
         if await listens(self._port):
-            # What answers there must not be taken for this server.
+            # Do not mistake what answers there for this server.
             raise DevServerError(f"port {self._port} is taken: stop what listens there, or choose another.")
         self._database.parent.mkdir(parents=True, exist_ok=True)
         for further in range(STARTS - 1, -1, -1):
@@ -173,19 +173,20 @@ class DevServer:
             raise
 
     def environment(self) -> dict[str, str]:
-        """What clients have to have in their environment to reach it, whatever a configuration file says."""
+        """Environment variables that clients need to connect, whatever a config file says."""
         return {"TEMPORAL_ADDRESS": self.address, "TEMPORAL_CONFIG_FILE": os.devnull}
 
     def connection(self) -> ConnectConfig:
-        """How this process connects to it: not as `TEMPORAL_*` says, which may mean another server."""
+        """How this process connects; `TEMPORAL_*` may mean another server."""
         return ConnectConfig(target_host=self.address)
 
     async def set_up(self, environment: Mapping[str, str]) -> None:
-        """Limit the rate of fetches of workers with `environment`, and schedule the archivist where it was
-        never scheduled; the rest is done at each start.
+        """Limit the fetch rate of workers with `environment`, and schedule the archivist if it never was.
+
+        Everything else is set up at each start.
 
         Raises:
-            DevServerError: the server takes no such limit, or no schedule.
+            DevServerError: the server refuses the limit or the schedule.
         """
         settings = Settings.read(environment)
         try:
@@ -201,11 +202,11 @@ class DevServer:
             ) from error
 
     async def keep(self) -> None:
-        """Start it again when it ends."""
+        """Restart it when it ends."""
         await keep_running(*self.parts, self.wait, self.start, self.log)
 
     async def wait(self) -> int:
-        """Wait until the server's process has ended; its exit code."""
+        """Wait until the server's process has ended and return its exit code."""
         return await self._process.wait() if self._process else 0
 
     async def stop(self) -> None:
@@ -225,7 +226,7 @@ class DevServer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # Nobody waits a second for it to end in order: what it has acknowledged is on disk.
+        # Do not wait a second for a graceful stop: what it has acknowledged is safe.
         self.kill()
         await self.wait()
 
@@ -254,7 +255,7 @@ class DevServer:
             await asyncio.sleep(0.05)
 
     async def _prepared(self) -> bool:
-        """Make the namespace ready for agents; False while the server is not."""
+        """Prepare the namespace for agents; False while the server is not ready."""
         if not await listens(self._port):
             return False
         try:
@@ -271,7 +272,7 @@ def find_program(settings: Settings) -> str:
     """The path of the `temporal` program: the setting's, else the packaged one, else one on the PATH.
 
     Raises:
-        DevServerError: there is none; the message names the setting.
+        DevServerError: the program is not found; the message names the setting.
     """
     wanted = settings.temporal_program
     found = shutil.which(wanted) if wanted else packaged_program("temporal") or shutil.which("temporal")
@@ -284,14 +285,14 @@ def find_program(settings: Settings) -> str:
 
 
 def hidden_host() -> str:
-    """An address of this machine that no web page finds by trying; on Linux all of 127.0.0.0/8 is local."""
+    """A loopback address that no web page can guess; on Linux all of 127.0.0.0/8 is local."""
     if sys.platform != "linux":
         return HOST
     return ".".join(["127", *(str(1 + secrets.randbelow(254)) for _ in range(3))])
 
 
 def free_port() -> int:
-    """A TCP port that nothing listens on now; another each time, and in another process."""
+    """A TCP port that nothing listens on now; a different one in each call and process."""
     while True:
         port = FREE_PORTS[(89 * os.getpid() + next(_GIVEN)) % len(FREE_PORTS)]
         if is_free(port):
@@ -301,7 +302,7 @@ def free_port() -> int:
 def is_free(port: int) -> bool:
     """Whether a server could listen on `port` of this machine."""
     with socket.socket() as probe:
-        # As the server does, so that lingering connections do not count.
+        # The server sets this too; without it, connections in TIME_WAIT would count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))

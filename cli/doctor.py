@@ -38,13 +38,13 @@ from common.temporal.connect import CannotConnectError, Target, connect
 from common.temporal.search_attributes import REGISTRY
 
 PATIENCE = timedelta(seconds=5)
-# Agents are archived after 30 days; one more to do it in.
+# Agents are archived after 30 days; allow one more for the archiving.
 LEAST_RETENTION = timedelta(days=31)
 LEAST_DISK = 1_000_000_000
 
 
 async def doctor(settings: Settings, *, as_json: bool) -> ExitCode:
-    """Check everything and print it; without Temporal, what can be checked.
+    """Check everything and print the results; without Temporal, whatever can be checked.
 
     Raises:
         CannotConnectError: Temporal is out of reach; the rest is printed.

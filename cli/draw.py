@@ -25,14 +25,14 @@ from common.hints import command
 from common.temporal import search_attributes
 
 PLAN_LINES = 40
-# No plan that can be asked about has so many of anything: it is shown whole.
+# More than any plan can have of anything, so it is shown whole.
 MAX_PLAN = 1_000_000
-# Of `row_cells`.
+# Headings of `row_cells`.
 ROW_COLUMNS = ("ID", "KIND", "OWNER", "STATE", "NODE", "WAITS FOR", "STARTED", "ABOUT")
 
 
 def row_cells(row: AgentRow, batch: BatchStatus | None = None) -> list[str]:
-    """A cell for each of `ROW_COLUMNS`; how a batch stands or what is wrong in place of what it waits for."""
+    """The cells of `ROW_COLUMNS`; a batch's progress, or trouble, replaces what the agent waits for."""
     waits = f"{waits_for(row)} until {moment(row.wake_at)}" if row.wake_at else waits_for(row)
     waits = f"{percent(batch)}: {counts(batch)}" if batch else trouble_in_words(row) or waits
     return [
@@ -42,7 +42,7 @@ def row_cells(row: AgentRow, batch: BatchStatus | None = None) -> list[str]:
 
 
 def headline(row: AgentRow) -> str:
-    """An agent in a line: its state, what keeps it from getting on, what it waits for."""
+    """An agent in one line: its state, its trouble, and what it waits for."""
     failure, live = (row.failure, row.live) if isinstance(row, AgentView) else (None, True)
     words = [row.state, f"at {row.node}" if row.node else "", failure or ""]
     words += [f"in trouble: {trouble_in_words(row)}"] if row.trouble else []
@@ -52,7 +52,7 @@ def headline(row: AgentRow) -> str:
 
 
 def trouble_in_words(row: AgentRow) -> str:
-    """Why an agent does not get on; empty if it does, as far as was looked."""
+    """Why an agent is stuck; empty if no trouble was found."""
     return "; ".join(each.words for each in row.trouble)
 
 
@@ -139,7 +139,7 @@ def approval_lines(
 ) -> list[str]:
     """An open question: its plan, its votes and deadlines, and the commands that answer it.
 
-    With ``artifacts`` the plan is whole and has its diff; else it is cut to what a screen holds.
+    With ``artifacts`` the plan is whole and has its diff; otherwise it is cut to what a screen holds.
     """
     policy, limit = request.policy, PLAN_LINES if artifacts is None else None
     lines = [
@@ -167,7 +167,7 @@ def approval_lines(
 
 
 def notebook_line(entry: NotebookEntry) -> str:
-    """Time, node, text and facts of a line of the notebook."""
+    """A notebook entry in one line: time, node, text and facts."""
     facts = ", ".join(f"{name}={value}" for name, value in entry.facts.items())
     text = f"{entry.text} ({facts})" if facts else entry.text
     return clean(f"{in_utc(entry.at):%m-%d %H:%M:%S}  {entry.node:<14} {text}")
@@ -196,7 +196,7 @@ def moment(at: datetime | None) -> str:
 
 
 def _shown(value: object, kind: str, around: Around, limit: int | None = None) -> list[str]:
-    """A plan or a result as its kind says; anything else as JSON."""
+    """Format a plan or a result as its kind specifies; anything else as JSON."""
     if isinstance(value, dict):
         lines = list(whole_lines(show_plan(value, shown_as(kind, value), around)))
     else:

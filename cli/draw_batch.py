@@ -1,4 +1,4 @@
-"""Formats a batch as lines of text: its bar, its counts, who is in flight longest, what was set aside."""
+"""Formats a batch as lines of text: its bar, its counts, items longest in flight, and those set aside."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ SIGNS = ("█", "▒", "░", "·")
 
 
 def bar_parts(batch: BatchStatus, width: int = WIDTH) -> list[int]:
-    """How many of `width` signs stand for each part; whatever there is has one at least."""
+    """How many of `width` characters each part gets; at least one if it is not empty."""
     counts = [batch.done, batch.quarantined, batch.in_flight]
     parts = [max(1, count * width // batch.items) if count else 0 for count in counts]
     while sum(parts) > width:
         parts[parts.index(max(parts))] -= 1
     if not batch.waiting:
-        # What rounding left over.
+        # The largest part gets what rounding left over.
         parts[parts.index(max(parts))] += width - sum(parts)
     return [*parts, width - sum(parts)]
 
 
 def bar(batch: BatchStatus, width: int = WIDTH) -> str:
-    """The progress of a batch in a line, with how much of it has ended."""
+    """A one-line progress bar, with the percentage of items that have ended."""
     if not batch.items:
         return "no items"
     drawn = "".join(sign * part for sign, part in zip(SIGNS, bar_parts(batch, width), strict=True))
@@ -52,7 +52,7 @@ def batch_pairs(batch: BatchStatus) -> list[tuple[str, str]]:
 
 
 def batch_lines(batch: BatchStatus, limit: int | None = None) -> list[str]:
-    """Those in flight longest, with the ids of their agents, and those set aside, with the reasons."""
+    """The items longest in flight, with their agents' ids, and those set aside, with the reasons."""
     lines = []
     if batch.stuck:
         lines += ["", "in flight longest"]

@@ -1,4 +1,4 @@
-"""The command that fetches what an agent wrote for people, whichever machine it was written on."""
+"""`starter.py files`: fetches what an agent wrote for people, on whichever machine."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ async def files(settings: Settings, id: str, save: Path | None, *, as_json: bool
     """List the reports, drafts and letters of an agent; with ``save``, write them into that folder.
 
     Raises:
-        NoSuchAgentError: there is none of that id.
+        NoSuchAgentError: no agent has that id.
         CommandError: a file cannot be written there.
     """
     kept = AgentFiles.of(settings)
     names = await asyncio.to_thread(kept.names, id)
     if not names:
-        await view_anywhere(settings, id)  # raises
+        await view_anywhere(settings, id)  # raises if there is no such agent
     saved = [save / name for name in names] if save else []
     for path in saved:
         parts = await asyncio.to_thread(kept.read, id, path.name)

@@ -22,7 +22,7 @@ from common.client.diagnosis import Diagnosis
 from common.client.filters import AgentFilter
 from common.settings import Settings
 
-# In a batch: the agent whose batch it is, then whoever needs somebody, then all others.
+# Order within a batch: the batch's own agent, then those that need somebody, then all others.
 _URGENT = {state: place for place, state in enumerate(("stuck", "failed", "awaiting_approval", "paused"))}
 TROUBLED = ("id", "kind", "owner", "state", "node", "trouble", "about")
 COLUMNS = ("id", "kind", "owner", "state", "node", "stuck at", "started", "closed", "where")
@@ -38,7 +38,7 @@ async def find(
     as_json: bool,
 ) -> None:
     """Print the agents that match; stderr says what could not be searched."""
-    wanted = AgentFilter.model_validate(dict(wanted))  # where it is looked was said apart from the rest
+    wanted = AgentFilter.model_validate(dict(wanted))  # validate again: `where` was set after parsing
     now = datetime.now(UTC)
     found = await search_of(await open_client(settings), settings).find(wanted, now, limit)
     if wanted.kind and not found.agents:

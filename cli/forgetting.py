@@ -1,4 +1,4 @@
-"""`starter.py forget`: erases an owner's agents, says how far it is, and what was forgotten before."""
+"""`starter.py forget`: erases an owner's agents, and reports progress and earlier erasures."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from common.object_store import open_store
 from common.settings import Settings
 from common.temporal import search_attributes
 
-# The server's clock, by which agents were started, may be ahead of this one.
+# Agents are started by the server's clock, which may be ahead of ours.
 CLOCKS_DIFFER = timedelta(minutes=10)
 TOLD_EVERY = 3.0
 
 
 class Told(Erased):
-    """What was erased now, and at other times."""
+    """What was erased now, and in earlier runs."""
 
     before: list[Forgotten]
 
 
 async def forget(settings: Settings, owner: str, *, dry_run: bool, yes: bool) -> ExitCode:
     """Erase an owner's agents, and print what was erased; with ``dry_run`` only how many there are."""
-    quote(owner)  # raises
+    quote(owner)  # raises if no query can hold the name
     client = await open_client(settings)
     before = await asyncio.to_thread(lambda: sorted(_forgotten(settings, owner), key=lambda each: each.at))
     for each in before:
@@ -80,7 +80,7 @@ async def _agents_of(client: Client, settings: Settings, owner: str) -> tuple[in
 
 
 async def _tell_progress(client: Client, handle: WorkflowHandle[object, Erased], owner: str) -> None:
-    """Say how far it is, as often as that has changed."""
+    """Report progress whenever it changes."""
     told = ""
     query = f"{search_attributes.OWNER.name} = {quote(owner)}"
     while True:
@@ -89,7 +89,7 @@ async def _tell_progress(client: Client, handle: WorkflowHandle[object, Erased],
             left = (await client.count_workflows(query)).count
             pending = (await handle.describe()).raw_description.pending_activities
         except RPCError:
-            continue  # it is only waited for
+            continue  # try again: this only reports
         doing = ", ".join(each.activity_type.name.replace("_", " ") for each in pending)
         words = f"{doing or 'erasing'}: {counted(left, 'workflow')} of {owner} left in Temporal …"
         if words != told:

@@ -1,4 +1,4 @@
-"""Forks an agent: a new one goes on from the state that another had when it entered a node."""
+"""Forks an agent: a new one continues from the state another had when it entered a node."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def fork(
     effects: bool,
     as_json: bool,
 ) -> None:
-    """Start a fork and print its id; the original is only read. ``owner``: its owner's where not given."""
+    """Start a fork and print its id; the original is only read. ``owner`` defaults to the original's."""
     client = await open_client(settings)
     archived = ArchivedAgents.open(settings)
     histories = Histories(client, archived)
@@ -63,10 +63,10 @@ async def fork(
 async def _entered(
     histories: Histories, original: AgentRuns, kind: Kind, at: str, settings: Settings
 ) -> tuple[str, str, Entry]:
-    """The agent as it entered the node, in which of its runs.
+    """The run and node that `at` names, and the agent's state as it entered.
 
     Raises:
-        CommandError: it never was there, or nothing could go on from there.
+        CommandError: the agent never was at that node, or cannot continue from it.
     """
     node, nth = _parsed(at)
     if nth and not original.whole:
@@ -110,9 +110,9 @@ def _check(entry: Entry, kind: Kind, node: str) -> None:
 
 
 def _state(entry: Entry, mark: Fork, now: datetime) -> Carried:
-    """What the fork begins with. What the original has spent and where it got stuck stays the original's."""
+    """The fork's first state. What the original spent, and where it got stuck, stays with the original."""
     state = begun_anew(entry.state, f"{mark.words}, run {mark.run_id}", now, mark)
-    # The pages of a batch are under way for the original: the fork begins that batch anew.
+    # A batch in progress belongs to the original; the fork starts its own.
     batch = state.batch if state.batch and state.batch.over else None
     own = {"started_at": now, "stuck_at": [], "cost": Cost(), "batch": batch}
     return state.model_copy(update=own)

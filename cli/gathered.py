@@ -1,4 +1,4 @@
-"""The questions of a batch: listed together, and decided together, one signed decision for each."""
+"""Lists the questions of a batch, and decides them together with a signed decision for each."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from common.hints import command
 from common.settings import Settings
 
 PLAN_WIDTH = 160
-# For a page of questions; a worker that has much else to do still answers in time.
+# For one page of questions; enough for a worker that is busy with much else.
 ASKING_PATIENCE = timedelta(seconds=30)
 
 
 async def list_questions(settings: Settings, batch: str, who: str | None, *, as_json: bool) -> None:
-    """Print every open question of a batch, all or those that `who` may decide."""
+    """Print a batch's open questions: all of them, or those that `who` may decide."""
     gathered = await _open(settings)
     asked, silent = await _asked(gathered, settings, batch, who)
     if silent:
@@ -51,7 +51,7 @@ async def list_questions(settings: Settings, batch: str, who: str | None, *, as_
 
 @dataclass(frozen=True)
 class Chosen:
-    """Which questions of a batch: without some items, of one group, as a file says that they were shown."""
+    """Which questions of a batch to decide: without some items, of one group, or as a file lists them."""
 
     batch: str
     leave_out: str = ""
@@ -62,10 +62,10 @@ class Chosen:
 async def decide_all(
     settings: Settings, questions: Chosen, verdict: Verdict, by: str, note: str, *, as_json: bool
 ) -> ExitCode:
-    """Decide what the agents of a batch ask alike, each on the digest that was shown; say what came of it.
+    """Decide like questions of a batch, each on the digest that was shown; print the outcome.
 
     Raises:
-        CommandError: nothing is asked, not all of it is alike, or what is to be left out is not asked.
+        CommandError: nothing is asked, the questions differ, or an item to leave out has no question.
     """
     gathered, batch = await _open(settings), questions.batch
     if questions.seen is not None:
@@ -81,7 +81,7 @@ async def decide_all(
         raise CommandError(f"nothing to decide in batch {batch}.", ExitCode.REFUSED)
 
     async def sees(id: str) -> bool:
-        return True  # whoever has the keys decides for whomever they like
+        return True  # anyone with the keys can decide as anybody
 
     answer = Answer(
         batch=batch, verdict=verdict, note=note, by=by, through="cli", token=new_token(), sees=sees
@@ -106,7 +106,7 @@ async def _open(settings: Settings) -> Gathered:
 async def _asked(
     gathered: Gathered, settings: Settings, batch: str, who: str | None
 ) -> tuple[list[AskedItem], int]:
-    """The questions, and how many agents could not be asked for theirs."""
+    """The questions, and the number of agents that did not answer."""
     names = {who, *(GROUP + group for group in Directory.load(settings).groups_of(who))} if who else set()
     pages = await gathered.pages(
         batch, lambda _, deciders: not names or bool(names & deciders), ASKING_PATIENCE
@@ -115,7 +115,7 @@ async def _asked(
 
 
 def _read_seen(source: str) -> list[AskedItem]:
-    """What `inbox --batch B --json` printed."""
+    """Read what `inbox --batch B --json` printed."""
     try:
         text = sys.stdin.read() if source == "-" else Path(source).expanduser().read_text()
         return [AskedItem.model_validate(each) for each in json.loads(text)]
@@ -128,7 +128,7 @@ def _read_seen(source: str) -> list[AskedItem]:
 
 
 def without(asked: Sequence[AskedItem], leave_out: str, batch: str) -> list[AskedItem]:
-    """The questions without those of the items named."""
+    """The questions, except those of the named items."""
     left = list(asked)
     for key in filter(None, (each.strip() for each in leave_out.split(","))):
         kept = [each for each in left if not is_item(each.id, each.item_of, key)]
@@ -139,7 +139,7 @@ def without(asked: Sequence[AskedItem], leave_out: str, batch: str) -> list[Aske
 
 
 def require_alike(chosen: Sequence[AskedItem], batch: str) -> None:
-    """Let nobody say yes to one thing and mean another."""
+    """Refuse to decide different questions at once: a yes to one must not count for another."""
     groups = dict[str, AskedItem]()
     for each in chosen:
         groups.setdefault(each.group, each)

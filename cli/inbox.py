@@ -16,11 +16,11 @@ from common.settings import Settings
 from common.temporal.search_attributes import MORE
 
 QUESTIONS_SHOWN = 20
-BRIEFLY = timedelta(seconds=0.5)  # the list itself is complete without them
+BRIEFLY = timedelta(seconds=0.5)  # questions are optional: the list is complete without them
 
 
 async def inbox(settings: Settings, who: str | None, *, as_json: bool) -> None:
-    """Print the open requests, all or those that `who` may decide."""
+    """Print the open requests: all of them, or those that `who` may decide."""
     agents = await open_agents(settings)
     rows = await agents.inbox(who)
     if as_json:

@@ -1,4 +1,4 @@
-"""Makes an agent's input of command-line words; an error names the word and what its field takes."""
+"""Builds an agent's input from command-line words; an error names the word and what its field takes."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class Field(BaseModel):
 
 
 def kind_named(name: str) -> Kind:
-    """The kind of that name.
+    """The kind with that name.
 
     Raises:
-        CommandError: there is none; the message names those there are.
+        CommandError: the kind does not exist; the message lists the kinds.
     """
     if name not in KINDS:
         raise CommandError(f"there is no kind {name!r}; there are: {', '.join(KINDS)}.")
@@ -43,7 +43,7 @@ def kind_named(name: str) -> Kind:
 
 
 def fields_of(kind: Kind) -> list[Field]:
-    """The fields that a user can set: those required, those of the kind, those of every agent."""
+    """The fields a user can set: required ones first, then the kind's own, then those of every agent."""
     schema = kind.input.model_json_schema()
     fields = [
         Field(
@@ -62,7 +62,7 @@ def fields_of(kind: Kind) -> list[Field]:
 
 
 def print_kinds(floors: Floors, owner: str, *, as_json: bool) -> None:
-    """Print the kinds of agents, what each takes, and what the operator's policy says of those of ``owner``.
+    """Print each kind, what it takes, and what the operator's policy says for agents of ``owner``.
 
     Raises:
         SettingsError: the policy cannot be read.
@@ -96,13 +96,13 @@ def read_input(
 
     Args:
         kind: the kind of agent.
-        source: path of a JSON file, `-` for stdin, None for neither. Relative paths in the file are from its
-            folder, others from the current one.
-        words: `name=value` each. A value is taken as JSON where that fits the field, else as text.
-        base: an input that these change.
+        source: path of a JSON file, `-` for stdin, or None. Relative paths in the file start from its folder,
+            others from the current one.
+        words: `name=value` each. A value is parsed as JSON if that fits the field, else taken as text.
+        base: an input to change.
 
     Raises:
-        CommandError: something does not fit; the message names the field and what it takes.
+        CommandError: a value does not fit; the message names the field and what it takes.
     """
     given = _read_json(source) if source else {}
     values = base.model_dump(mode="json", by_alias=True, exclude={"carried"}) if base else {}
@@ -112,7 +112,7 @@ def read_input(
     for name, text in split_words(words, "--set"):
         _known(kind, name)
         values[name] = _field_value(kind, name, text)
-    # What stands in a file is meant from there, whoever reads it from where.
+    # Paths in a file are relative to that file, wherever the command runs.
     home = Path(source).expanduser().absolute().parent if source and source != "-" else Path()
     for name, part in kind.input.model_json_schema()["properties"].items():
         value = values.get(name)
@@ -132,10 +132,10 @@ def read_input(
 
 
 def check_files(settings: Settings, input: AgentInput) -> None:
-    """See that what an input names is there, where this machine is the worker's: beside the embedded stack.
+    """Check that the files an input names exist, if the worker runs on this machine (embedded stack).
 
     Raises:
-        CommandError: something is not; the message names the field and the path.
+        CommandError: a file does not exist; the message names the field and the path.
     """
     if StackAddress.find(settings) is None:
         return
@@ -145,12 +145,12 @@ def check_files(settings: Settings, input: AgentInput) -> None:
 
 
 def read_edits(words: Iterable[str]) -> dict[str, JsonValue]:
-    """The edits of `k=v` words: each value as JSON where it is JSON, else as text."""
+    """The edits from `k=v` words: each value parsed as JSON if possible, else taken as text."""
     return {name: _json_or_text(text) for name, text in split_words(words, "--edit")}
 
 
 def split_words(words: Iterable[str], option: str) -> list[tuple[str, str]]:
-    """Name and value of each `name=value`."""
+    """Split each `name=value` into name and value."""
     pairs = []
     for word in words:
         name, equals, value = word.partition("=")
@@ -203,7 +203,7 @@ def _read_json(source: str) -> dict[str, JsonValue]:
 
 
 def _model_field(kind: Kind, name: str) -> tuple[str, FieldInfo]:
-    """The field that users know by this name, which may be a keyword of Python, and its name in the model."""
+    """The field users know by this name, and its name in the model: it differs for Python keywords."""
     fields = kind.input.model_fields
     return next((own, field) for own, field in fields.items() if name == (field.alias or own))
 

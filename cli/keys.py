@@ -1,4 +1,4 @@
-"""`starter.py keys rotate`: fresh keys at the front of the data folder's key files."""
+"""`starter.py keys rotate`: puts new keys first in the data folder's key files."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from common.temporal.codec import key_file
 
 
 def rotate_keys(settings: Settings, *, as_json: bool) -> None:
-    """Rotate the keys that encrypt and those that sign, wherever they lie in files of this data folder.
+    """Rotate the encryption and signing keys that this data folder has in files.
 
     Raises:
         CommandError: keys come from the environment, or there is no file to rotate.
-        SettingsError: a file holds something else than keys.
+        SettingsError: a file holds something other than keys.
     """
     for given, variable in (
         (settings.state.payload_keys, "HIBERNAUT_PAYLOAD_KEYS"),
@@ -26,7 +26,7 @@ def rotate_keys(settings: Settings, *, as_json: bool) -> None:
             )
     payload, approval = key_file(settings), settings.data_dir / "approval.keys"
     rotated = {}
-    # A first key would turn encryption on under agents that live already; only who asked for it wants that.
+    # A first key would turn encryption on for agents already running; do that only if it was asked for.
     if payload.exists() or settings.state.encryption in ("on", "migrate"):
         rotated["payload"] = rotate(payload)
     if approval.exists():

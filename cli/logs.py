@@ -1,4 +1,4 @@
-"""`starter.py logs`: what workers and gateway of this machine's stack have logged, of all or of one agent."""
+"""`starter.py logs`: what workers and gateway of this machine's stack logged, in all or about one agent."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from common.client.pollers import pollers
 from common.settings import Settings
 from common.temporal.connect import CannotConnectError, StackAddress, Target
 
-# The log can be read without Temporal, which only knows more names of the agent.
+# Short: Temporal only adds run ids to search for; the log can be read without it.
 PATIENCE = timedelta(seconds=2)
-EVERY = 0.5  # seconds between two looks of --follow
+EVERY = 0.5  # seconds between polls of --follow
 _TIME = re.compile(r'(?:\{"time": ")?(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d[.,]\d+)')
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
-# Of a traceback, which belongs to the line before it.
+# Matches lines of a traceback, which belongs to the line before it.
 _GOES_ON = re.compile(r"\s|$|Traceback \(most|The above exception|During handling of")
 
 Wanted = Callable[[str], bool]
 
 
 class LogLine(BaseModel, frozen=True):
-    """A line of a log, with when it was written, as the log has it, and whose log it is."""
+    """A line of a log, the time as logged, and which log it is from."""
 
     time: str
     log: str
@@ -42,10 +42,10 @@ class LogLine(BaseModel, frozen=True):
 
 
 async def logs(settings: Settings, id: str | None, most: int, *, follow: bool, as_json: bool) -> None:
-    """Print the last lines, and with ``follow`` those to come until Ctrl-C.
+    """Print the last lines; with ``follow``, also new ones until Ctrl-C.
 
     Raises:
-        NoSuchAgentError: there is nothing about such an agent, in the log or in Temporal.
+        NoSuchAgentError: neither the log nor Temporal knows of the agent.
     """
     if elsewhere := await _elsewhere(settings):
         say(elsewhere)
@@ -70,9 +70,9 @@ async def logs(settings: Settings, id: str | None, most: int, *, follow: bool, a
 
 
 def matching(names: Iterable[str]) -> Wanted:
-    """Whether a line has one of these names as a word; every line does where there is none."""
+    """A predicate: does a line have one of these names as a word? With no names, every line does."""
     words = "|".join(map(re.escape, names))
-    # A name is no part of a longer one, but may end a sentence.
+    # A name must not be part of a longer one, but may end a sentence.
     pattern = re.compile(rf"(?<![\w.-])(?:{words})(?![\w-]|\.\w)" if words else "")
     return lambda line: bool(pattern.search(line))
 
@@ -84,7 +84,7 @@ def lines_of(path: Path, wanted: Wanted) -> Iterator[LogLine]:
 
 
 def wanted_lines(log: str, lines: Iterable[str], wanted: Wanted) -> Iterator[LogLine]:
-    """Those of `lines` that belong to a wanted record; times never go back."""
+    """The `lines` that belong to a wanted record; times never go back."""
     time, taken, indented = "", False, False
     for line in lines:
         text = _COLOUR.sub("", line.rstrip("\n"))
@@ -99,17 +99,17 @@ def wanted_lines(log: str, lines: Iterable[str], wanted: Wanted) -> Iterator[Log
 
 
 class Tail:
-    """Reads what is added to logs: from the beginning of one that is new, or was cut.
+    """Reads what is added to logs; a new or truncated one from its beginning.
 
     Args:
-        read: how much of each has been read.
+        read: bytes of each log already read.
     """
 
     def __init__(self, read: dict[Path, int]) -> None:
         self._read = read
 
     def read(self, path: Path, wanted: Wanted) -> list[LogLine]:
-        """The wanted lines of those that are whole by now."""
+        """The new wanted lines, as far as they are complete."""
         with path.open("rb") as file:
             size, begin = file.seek(0, 2), self._read.get(path, 0)
             file.seek(begin if begin <= size else 0)
@@ -132,13 +132,13 @@ def _when(line: LogLine) -> str:
 
 
 def _files(settings: Settings) -> list[Path]:
-    """The logs of workers and gateway, those of the last stack too."""
+    """The logs of workers and gateway, including those of the previous stack."""
     folder = settings.data_dir / "logs"
     return sorted(path for name in ("worker", "gateway") for path in folder.glob(f"{name}*.log"))
 
 
 async def _elsewhere(settings: Settings) -> str:
-    """Where the log is, if the workers are not those of this data folder's stack."""
+    """Where the logs are, if the workers are not this data folder's; else empty."""
     target, stack = Target.of(settings), StackAddress.find(settings)
     if not target.sure or (stack and stack.temporal == target.address):
         return ""
@@ -155,7 +155,7 @@ async def _elsewhere(settings: Settings) -> str:
 
 
 async def _names_of(settings: Settings, id: str) -> list[str]:
-    """The agent's id and the ids of its first and its last run, by which some lines name it."""
+    """The agent's id and its first and last run ids, which some lines use instead."""
     try:
         client = await open_client(settings, PATIENCE)
         return [id, *await _runs_of(client, id)]

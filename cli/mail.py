@@ -21,7 +21,7 @@ INBOX = "INBOX"
 
 
 class MailCounts(BaseModel):
-    """Letters by outcome; mails by folder, None where no mailbox is set."""
+    """Letters by outcome; mails by folder, None if no mailbox is set."""
 
     letters: dict[str, int]
     folders: dict[str, int] | None

@@ -1,4 +1,4 @@
-"""What a namespace of Temporal needs for agents: for `starter.py setup` and the embedded server."""
+"""Prepares a Temporal namespace for agents, for `starter.py setup` and the embedded server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from common.temporal.search_attributes import REGISTRY
 
 # The server's default is 24 hours; agents are archived 30 days after they close.
 RETENTION = timedelta(days=90)
-# The servers of a cluster look for changed namespaces every ten seconds or so.
+# A cluster's servers reload namespaces about every ten seconds.
 KNOWN_WITHIN = 60.0
 CALL_TIMEOUT = timedelta(seconds=10)
 
@@ -35,7 +35,7 @@ class Namespace:
         self._service, self.name = service, name
 
     async def create(self) -> bool:
-        """Create it where it is missing, and return once it can be used; whether it was missing."""
+        """Create it if it is missing, and return once it is usable; whether it was missing."""
         workflows = self._service.workflow_service
         try:
             await workflows.describe_namespace(
@@ -59,7 +59,7 @@ class Namespace:
         return True
 
     async def keep_closed(self) -> timedelta | None:
-        """Have it keep closed workflows for `RETENTION` at least; how long it kept them, if that was less."""
+        """Raise its retention of closed workflows to `RETENTION`; return the old one if it was less."""
         workflows = self._service.workflow_service
         found = await workflows.describe_namespace(
             DescribeNamespaceRequest(namespace=self.name), timeout=CALL_TIMEOUT
@@ -74,10 +74,10 @@ class Namespace:
         return kept
 
     async def register_attributes(self) -> list[str]:
-        """Register the search attributes that are missing, and return once they can be used; their names.
+        """Register missing search attributes, and return their names once they are usable.
 
         Raises:
-            AttributeOfAnotherTypeError: some are there with another type, and none was registered.
+            AttributeOfAnotherTypeError: some exist with another type, and none was registered.
         """
         missing = await missing_attributes(self._service, self.name)
         if not missing:
@@ -88,12 +88,12 @@ class Namespace:
             timeout=CALL_TIMEOUT,
         )
         async with asyncio.timeout(KNOWN_WITHIN):
-            # Listed they are before workflows can have them.
+            # They are listed before workflows can use them, so query them too.
             query = " OR ".join(f"{name} IS NOT NULL" for name in types)
             while (  # noqa: ASYNC110 -- likewise
                 await missing_attributes(self._service, self.name) or not await self._is_known(query)
             ):
-                await asyncio.sleep(0.5)  # a namespace may ask visibility ten times a second by default
+                await asyncio.sleep(0.5)  # visibility takes ten queries a second by default
         return list(types)
 
     async def _is_known(self, query: str = "") -> bool:
@@ -113,10 +113,10 @@ class AttributeOfAnotherTypeError(Exception):
 
 
 async def missing_attributes(service: ServiceClient, namespace: str) -> list[SearchAttributeKey[Any]]:
-    """The search attributes that `namespace` does not have.
+    """The search attributes that `namespace` lacks.
 
     Raises:
-        AttributeOfAnotherTypeError: it has some with another type.
+        AttributeOfAnotherTypeError: some exist, but with another type.
         RPCError: the server does not answer, or does not show them.
     """
     found = await service.operator_service.list_search_attributes(

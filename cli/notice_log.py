@@ -11,16 +11,16 @@ from temporalio.service import RPCError, RPCStatusCode
 from common.client.visibility import quote
 from common.notices.types import COURIER, DeliveryLog, NoticeEvent, Receipt, agent_of, courier_id
 
-# A delivery that sleeps answers by a query, which needs a worker.
+# A running delivery is asked by query, which needs a worker.
 QUERY_PATIENCE = timedelta(seconds=2)
-# The activity that waits for the end of a question, and delivers nothing.
+# An activity that only waits for the end of a question; it delivers nothing.
 WATCH = "question_end"
 
 
 class CourierRow(BaseModel):
-    """One notice and its deliveries so far; `event` is None where it is not known.
+    """One notice and its deliveries so far; `event` is None if it is not known.
 
-    `attempts` counts those of deliveries in progress, by activity name.
+    `attempts` counts attempts of deliveries in progress, by activity name.
     """
 
     id: str
@@ -38,10 +38,10 @@ class CourierRow(BaseModel):
 
 
 async def recent_couriers(client: Client, agent: str | None, *, failed: bool, limit: int) -> list[CourierRow]:
-    """The newest notices, of all agents or of one; with `failed`, only those with a failed delivery.
+    """The newest notices of one agent or all; with `failed`, only those with a failed delivery.
 
     Raises:
-        UnusableValueError: nobody could look for that agent.
+        UnusableValueError: no query can hold that agent's id.
         RPCError: Temporal does not answer.
     """
     query = f"WorkflowType = '{COURIER}'"
@@ -78,7 +78,7 @@ async def _row(client: Client, execution: WorkflowExecution) -> CourierRow | Non
         return row
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
-            return None  # it has been erased meanwhile
+            return None  # erased in the meantime
         if error.status in (RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED):
             return row
         raise

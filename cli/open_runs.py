@@ -1,4 +1,4 @@
-"""The open workflows of this program's task queue, all of them or a sample of each kind, node and build."""
+"""Open workflows on this program's task queue: all, or a sample per kind, node and build."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from common.temporal import search_attributes
 
 @dataclass(frozen=True)
 class OpenRun:
-    """An open run as visibility knows it; `build` is its workers', empty where they are unversioned."""
+    """An open run as visibility shows it; `build` is empty for unversioned workers."""
 
     id: str
     run_id: str
@@ -29,21 +29,21 @@ class OpenRun:
 
     @classmethod
     def of(cls, info: WorkflowExecutionInfo) -> OpenRun:
-        """What visibility says."""
+        """From a visibility record."""
         row, build = row_of_info(info), info.search_attributes.indexed_fields.get(search_attributes.BUILD)
         return cls(row.id, row.run_id, row.kind, row.owner, row.node, json.loads(build.data) if build else "")
 
 
 @dataclass
 class _Group:
-    """Those of one kind, node and build: the newest and the oldest, which may be of other code."""
+    """A sample of one kind, node and build: the newest and the oldest, which may be of different code."""
 
     size: int
     newest: list[OpenRun] = field(default_factory=list)
     oldest: deque[OpenRun] = field(default_factory=deque)
 
     def take(self, run: OpenRun) -> None:
-        """Take in a run; they come newest first."""
+        """Add a run; runs come newest first."""
         if len(self.newest) < -(-self.size // 2):
             self.newest.append(run)
             return
@@ -53,7 +53,7 @@ class _Group:
 
 
 def conditions(settings: Settings, kind: str | None, owner: str | None) -> list[str]:
-    """What visibility is asked: only what the workers of these settings run is theirs to break."""
+    """The visibility query's conditions: only runs on this task queue can break with this code."""
     wanted = {
         "ExecutionStatus": "Running",
         "TaskQueue": settings.task_queue,
@@ -66,7 +66,7 @@ def conditions(settings: Settings, kind: str | None, owner: str | None) -> list[
 async def open_runs(
     client: Client, conditions: Sequence[str], sample: int | None
 ) -> tuple[Iterable[OpenRun], int]:
-    """Runs that meet the conditions, at most `sample` of each kind, node and build; how many there are."""
+    """Runs that match, at most `sample` per kind, node and build; and how many match in all."""
     groups: dict[tuple[str, str, str], _Group] = {}
     every: list[OpenRun] = []
     count = 0

@@ -1,4 +1,4 @@
-"""Options of a command, made of the fields of a pydantic type, which has their types and help."""
+"""Makes command options from the fields of a pydantic type, which supplies their types and help."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Read = TypeVar("Read")
 
 
 class Strict(TyperCommand):
-    """A command that takes no blank value: nobody who gives one means what leaving it out means."""
+    """A command that refuses blank values: nobody means them as "not given"."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run it.
@@ -37,21 +37,21 @@ class Strict(TyperCommand):
 
 
 class Commands(typer.Typer):
-    """Commands of which none takes a blank value, with plain help."""
+    """Commands that refuse blank values, with plain help."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(rich_markup_mode=None, **options)
 
     def command(self, name: str | None = None, **options: Any) -> Callable[[Any], Any]:
-        """As Typer's own."""
+        """Like Typer's own, but `Strict`."""
         return super().command(name, cls=Strict, **options)
 
 
 def options_of(model: type[BaseModel], *names: str) -> Callable[[Command], Command]:
-    """Add an option for each named field of `model`; the command's first argument is the model they make.
+    """Add an option for each named field of `model`; the command's first argument is the model instance.
 
     Raises:
-        CommandError: from the command, where an option does not fit its field.
+        CommandError: from the command, if an option does not fit its field.
     """
 
     def add(command: Command) -> Command:
@@ -75,10 +75,10 @@ def options_of(model: type[BaseModel], *names: str) -> Callable[[Command], Comma
 
 
 def read_option(option: str, text: str | None, read: Callable[[str], Read]) -> Read | None:
-    """The value of an option; None where it is not given.
+    """Parse an option; None if it is not given.
 
     Raises:
-        CommandError: it cannot be read.
+        CommandError: the text cannot be parsed.
     """
     try:
         return None if text is None else read(text)
@@ -90,7 +90,7 @@ def _parameter(model: type[BaseModel], name: str) -> inspect.Parameter:
     field = model.model_fields[name]
     kind = next(iter(get_args(field.annotation)), field.annotation)
     flag = kind is bool
-    # The model says what does not fit, and what is meant instead; the shell completes what does.
+    # Accept any text: the model's error explains what is expected. Choices are only for shell completion.
     choices = list(kind) if isinstance(kind, type) and issubclass(kind, StrEnum) else []
     option = typer.Option(
         f"--{name}",

@@ -38,12 +38,12 @@ class CommandError(Exception):
 
 
 def clean(text: object) -> str:
-    """``text`` as one line that shows what is in it; what could steer a terminal is spelled out."""
+    """``text`` as one line with everything visible; control characters are escaped."""
     return escaped(re.sub(r"\r\n|[\n\t]", " ", str(text)))
 
 
 def program() -> str:
-    """What the user called this program, so that what it says can be pasted."""
+    """How the user called this program, so that printed commands can be pasted."""
     name, typed = sys.argv[0], sys.orig_argv
     if Path(name).name == "hibernaut":
         return "hibernaut" if shutil.which("hibernaut") == name else shlex.quote(name)
@@ -53,7 +53,7 @@ def program() -> str:
 
 
 def pasteable(text: str) -> str:
-    """`text` with its commands, in backticks, as the user has to call them."""
+    """`text` with the commands in backticks as the user has to call them."""
     return text.replace("`starter.py ", f"`{program()} ")
 
 
@@ -63,14 +63,14 @@ def say(text: str) -> None:
 
 
 def say_as_json(told: dict[str, str | int]) -> None:
-    """Print a JSON object in a line to stderr, its texts as `say` prints them."""
+    """Print a JSON object on one line to stderr, its texts as `say` prints them."""
     shown = {name: pasteable(clean(each)) if isinstance(each, str) else each for name, each in told.items()}
     print(json.dumps(shown), file=sys.stderr, flush=True)
 
 
 def print_document(value: object) -> None:
     """Print ``value`` (pydantic types too) as the one JSON document on stdout."""
-    # Escaped as JSON does it, so that it stays exact.
+    # JSON escapes, so the values stay exact.
     print(escaped(to_json(value, indent=2).decode()), flush=True)
 
 
@@ -83,11 +83,11 @@ def flat(error: ValidationError) -> str:
 
 
 def run(command: Coroutine[Any, Any, ExitCode | None]) -> NoReturn:
-    """Run the body of a command; turn what it may raise into one line and an exit code.
+    """Run the body of a command; turn its errors into one line and an exit code.
 
     Raises:
-        CommandError: in place of the error that ended the command.
-        typer.Exit: the exit code of a command that ended without one.
+        CommandError: replaces the error that ended the command.
+        typer.Exit: the command ended without an error; has its exit code.
     """
     import asyncio
 

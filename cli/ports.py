@@ -1,4 +1,4 @@
-"""The ports that a stack listens on: each its own, and free."""
+"""Checks a stack's ports: each must be different, and free."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ PATIENCE = 2.0  # the server of a stack that was just killed may still be shutti
 
 
 async def require_ports(ports: Mapping[str, int]) -> None:
-    """Wait a moment until all are free; they are named by their options, and 0 is none.
+    """Wait a moment for all ports to be free. Keys are the options that gave them; 0 means none.
 
     Raises:
-        CommandError: one is taken, or given twice.
+        CommandError: a port is taken, or given twice.
     """
     for option, number in ports.items():
         same = [other for other, port in ports.items() if port == number]

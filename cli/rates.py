@@ -1,4 +1,4 @@
-"""The rate limit of fetches, which the server applies to each web host by its fairness key."""
+"""The rate limit of fetches, which the server applies per web host by fairness key."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ CALL_TIMEOUT = timedelta(seconds=10)
 
 
 async def set_fetch_rate(service: WorkflowService, namespace: str, settings: Settings) -> bool:
-    """Limit the fetches from each host to `settings.fetching.rate` a second; whether that changed anything.
+    """Limit fetches from each host to `settings.fetching.rate` a second; return whether that was new.
 
-    The server keeps the limit with the task queue; it needs the dynamic setting `matching.enableFairness`.
+    The server stores the limit with the task queue; it needs `matching.enableFairness`.
 
     Raises:
         RPCError: the server does not answer, or is too old for such limits.
@@ -32,7 +32,7 @@ async def set_fetch_rate(service: WorkflowService, namespace: str, settings: Set
         timeout=CALL_TIMEOUT,
     )
     kept = described.config.fairness_keys_rate_limit_default.rate_limit
-    # It keeps a float of four bytes.
+    # Compare as protobuf: the server stores a 4-byte float.
     if kept == RateLimit(requests_per_second=rate):
         return False
     await service.update_task_queue_config(

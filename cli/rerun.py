@@ -1,4 +1,4 @@
-"""Starts an agent once more with the input of another, running, closed or archived."""
+"""Starts an agent with the input of another one, running, closed or archived."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def rerun(
     wait: bool,
     as_json: bool,
 ) -> ExitCode:
-    """Start the same again, with what ``words`` change; for the owner it had, unless another is given."""
+    """Start the same again, changed by ``words``; for its owner, unless another is given."""
     histories = Histories.open(await open_client(settings), settings)
     original = await histories.runs(id)
     kind = kind_named(original.kind)

@@ -1,4 +1,4 @@
-"""`starter.py restored`: what to note when Temporal's database was put back to an older state."""
+"""`starter.py restored`: records that Temporal's database was put back to an older state."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from common.settings import Settings
 
 
 def note_restore(settings: Settings, to: datetime | None, *, as_json: bool) -> None:
-    """Note it where all workers look, and print what agents did since then.
+    """Record it where all workers look, and print what agents did since then.
 
     Raises:
-        CommandError: the time has not come yet, or the object store is out of reach.
+        CommandError: the time is not in the past, or the object store is out of reach.
     """
     if to is None or to >= datetime.now(UTC):
         raise CommandError("--to: give the time at which the copy was made, which is past.")

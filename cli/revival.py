@@ -1,4 +1,4 @@
-"""Starts a fresh agent from the final state of an archived one."""
+"""Starts a new agent from the final state of an archived one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_TOLD = 50
 
 
 class RevivedInput(AgentInput, extra="allow"):
-    """An input of any kind: its own fields as they were, and the state to go on from."""
+    """An input of any kind: its own fields unchanged, and the state to continue from."""
 
     _subject: str = PrivateAttr("")
 
@@ -38,15 +38,15 @@ class NotRevivableError(Exception):
 async def revived_input(
     archived: ArchivedAgents, converter: DataConverter, record: ArchiveRecord, now: datetime
 ) -> RevivedInput:
-    """The input for an agent that goes on where the archived one ended.
+    """The input for an agent that continues where the archived one ended.
 
-    It has the input of the last run and the memory carried over into that run; notebook, decisions,
-    instructions, cost and stuck marks are those of the end. Open questions are asked anew: an approval for
-    one agent is none for another.
+    It has the input of the last run and the memory carried into that run; notebook, decisions, instructions,
+    cost and stuck marks are the final ones. Open questions are asked anew: an approval for one agent does not
+    count for another.
 
     Raises:
         NotRevivableError: the input cannot be read.
-        ArchiveDamagedError, StoreUnavailableError: the archive does not have it, or not now.
+        ArchiveDamagedError, StoreUnavailableError: the archive lacks it, or is out of reach.
     """
     view = await archived.view(record)
     text = await archived.history(record, record.runs[-1])
@@ -70,7 +70,7 @@ async def revived_input(
 def _ended(
     carried: Carried, view: AgentView, told: list[str], record: ArchiveRecord, now: datetime
 ) -> Carried:
-    """The state that the last run began with, updated to where it ended."""
+    """The state the last run began with, brought up to its end."""
     asked = [_number(each.decision.request_id) for each in view.decisions]
     ended = carried.model_copy(
         update={
@@ -83,15 +83,16 @@ def _ended(
             "cost": view.cost,
         }
     )
-    # What was held for the one is held for the other.
+    # Effects held for the archived agent stay held for the new one.
     return begun_anew(ended, f"revived from {record.id}, run {record.run_id}", now, view.fork)
 
 
 def begun_anew(state: Carried, words: str, now: datetime, fork: Fork | None) -> Carried:
-    """A state for a new agent to go on from; `words` tell its notebook where it comes from.
+    """A state for a new agent to continue from; `words` go into its notebook and say where it comes from.
 
-    Nothing is open, and nobody waits to hear from it. What was asked is asked anew: an approval for one agent
-    is none for another.
+    Nothing is open, and no caller waits for an answer. Open questions are asked again: an approval for one
+    agent does not count for another.
+    agent does not count for another.
     """
     entries = [*state.notebook.entries, NotebookEntry(at=now, node="", text=words)]
     return state.model_copy(

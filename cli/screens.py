@@ -1,4 +1,4 @@
-"""Where a watch is drawn: as lines for a file or a pipe, or in place on a terminal."""
+"""Screens for a watch: lines for a file or a pipe, or a display in place on a terminal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.text import Text
 
 
 class Lines:
-    """Lines for a file or a pipe: what is new since the last drawing."""
+    """Prints lines to a file or a pipe: what is new since the last drawing."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out

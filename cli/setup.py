@@ -1,4 +1,4 @@
-"""`starter.py setup`: the part of setting up a cluster that is done once, and does no harm when repeated."""
+"""`starter.py setup`: the one-time setup of a cluster; it is idempotent."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from cli.rates import set_fetch_rate
 from common.archive.anchor import ArchiveAnchor
 from common.settings import Settings, SettingsError
 
-# The server is out of reach or overloaded; the other steps would fare alike.
+# The server is out of reach or overloaded: give up, other steps would fail alike.
 AWAY = (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED)
 
 
 class Outcome(StrEnum):
-    """What a step came to. Only ``failed`` makes the exit code 1."""
+    """The outcome of a step. Only ``failed`` makes the exit code 1."""
 
     DONE = "done"
     THERE = "there"
@@ -31,7 +31,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Step:
-    """One line of output: what was set up, whether that changed anything, and to what."""
+    """One line of output: what was set up, whether that changed anything, and the new state."""
 
     name: str
     outcome: Outcome
@@ -39,11 +39,11 @@ class Step:
 
 
 async def setup(settings: Settings, *, as_json: bool) -> ExitCode:
-    """Take every step, and print what each came to.
+    """Take every step, and print each outcome.
 
     Raises:
         CannotConnectError: Temporal is out of reach.
-        RPCError: it went out of reach.
+        RPCError: Temporal went out of reach during the setup.
     """
     client = await open_client(settings)
     steps = [await _try(name, step, client, settings) for name, step in STEPS.items()]

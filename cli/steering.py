@@ -1,4 +1,4 @@
-"""Sends an agent, or every running one that a filter names, what steers it, and says what came of it."""
+"""Steers one agent, or all running ones that match a filter, and prints the outcome."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from common.client.filters import AgentFilter
 from common.grammar import counted
 from common.settings import Settings
 
-# So many agents are sent something at the same time; and so many at most by one command.
+# How many agents are steered concurrently, and at most by one command.
 AT_ONCE = 20
 MOST = 10_000
 UNCONFIRMED = "sent, but no worker has taken it yet"
-# What is sent to one agent: gives the id of the receipt, None where the agent writes none.
+# Sends a command to an agent; returns the receipt's id, None if the agent writes none.
 Send = Callable[[AgentClient, str], Awaitable[str | None]]
 
 
 class Steered(BaseModel):
-    """What came of it: `taken`, `refused`, `ended`, or `sent` where no worker has said so yet."""
+    """The outcome: `taken`, `refused`, `ended`, or `sent` if no worker has confirmed it yet."""
 
     id: str
     status: str
@@ -37,7 +37,7 @@ class Steered(BaseModel):
 
     @classmethod
     def of(cls, id: str, receipt: Receipt | None, unconfirmed: str = UNCONFIRMED) -> Steered:
-        """What an agent made of what was sent."""
+        """The outcome, from the agent's receipt."""
         if receipt is None:
             return cls(id=id, status="sent", detail=unconfirmed)
         return cls(id=id, status="taken" if receipt.taken else "refused", detail=receipt.words)
@@ -49,7 +49,7 @@ class Steered(BaseModel):
 
     @property
     def words(self) -> str:
-        """In a line; that it was taken goes without saying."""
+        """The outcome in one line; `taken` goes without saying."""
         said = [self.status] if self.status != "taken" else []
         return clean(f"{self.id}: {': '.join(filter(None, (*said, self.detail)))}.")
 
@@ -62,7 +62,7 @@ async def steer(
     unconfirmed: str = UNCONFIRMED,
     as_json: bool = False,
 ) -> ExitCode:
-    """Send an agent something, and say what came of it."""
+    """Steer an agent, and print the outcome."""
     agents = await open_agents(settings)
     steered = await _sent(agents, id, send, unconfirmed)
     if as_json:
@@ -74,10 +74,10 @@ async def steer(
 async def steer_all(
     settings: Settings, wanted: AgentFilter, verb: str, send: Send, *, yes: bool, as_json: bool
 ) -> ExitCode:
-    """Send something to every running agent that matches, and say what came of it.
+    """Steer every running agent that matches, and print the outcome.
 
     Raises:
-        CommandError: nothing is asked for, which would be all agents.
+        CommandError: the filter is empty, which would mean all agents.
     """
     if wanted == AgentFilter():
         raise CommandError(f"say what to {verb}: the ID of an agent, or --kind, --owner, --state or --batch.")

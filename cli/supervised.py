@@ -1,4 +1,4 @@
-"""A process that is started again whenever it ends, and replaced when its code has changed."""
+"""A process that is restarted whenever it ends, and replaced when its code has changed."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class Supervised:
     """One process of a stack.
 
     Args:
-        name: what it is called.
+        name: its name in messages.
         program: its path and arguments.
-        environment: made when it is started.
-        log: where both its outputs go.
-        ready: what it says there once it works.
-        ends_within: seconds, after which it is killed.
-        overlaps: whether it may work beside its successor, which then is ready before this one ends: not
-            where both would listen at one port.
+        environment: called at each start.
+        log: the file for both its outputs.
+        ready: the words in its log that mean it is ready.
+        ends_within: seconds before it is killed.
+        overlaps: whether a successor may get ready before this one ends; not if both would listen on one
+            port.
     """
 
     def __init__(
@@ -41,28 +41,28 @@ class Supervised:
         self._name, self._program, self._environment = name, program, environment
         self._ready, self._ends_within, self._overlaps = ready, ends_within, overlaps
         self._process: Process | None = None
-        # One that ends while it is replaced is not started again besides.
+        # Keeps `start` from restarting a process that `replace` is ending.
         self._changing = asyncio.Lock()
 
     async def start(self) -> None:
-        """Start it where it does not run."""
+        """Start it if it is not running."""
         async with self._changing:
             if self._process is None or self._process.returncode is not None:
                 self._process = await self._started()
 
     async def keep(self) -> None:
-        """Start it again whenever it ends."""
+        """Restart it whenever it ends."""
         await keep_running(self._name, self._end, self.start, self.log)
 
     async def is_ready(self) -> None:
-        """Wait until it works."""
+        """Wait until it is ready."""
         await until_says(self.log, self._ready)
 
     async def replace(self) -> str:
-        """Replace it by one that runs the code as it is now.
+        """Replace it with a process that runs the current code.
 
         Returns:
-            Why it could not be, as the new code does not start; empty where it could.
+            Why the new code does not start; empty if it does.
         """
         async with self._changing:
             old, begins = self._process, len(text_of(self.log))
@@ -79,12 +79,12 @@ class Supervised:
         return ""
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill it."""
         if self._process and self._process.returncode is None:
             self._process.kill()
 
     async def end(self) -> None:
-        """Have it end what it does, and end."""
+        """Let it finish its work, and end."""
         if self._process:
             await end_child(self._process, self._ends_within)
 
@@ -92,7 +92,7 @@ class Supervised:
         return await start_child(self._program, environment=self._environment(), log=self.log)
 
     async def _end(self) -> int:
-        """The exit code of the process, unless another takes its place."""
+        """Wait for the process, or whichever replaces it, to end; return the exit code."""
         while True:
             process = self._process
             assert process is not None
@@ -102,7 +102,7 @@ class Supervised:
                     return code
 
     async def _comes_up(self, process: Process, begins: int) -> bool:
-        """Whether a process gets ready to work; else it has ended."""
+        """Wait until a process is ready, or has ended; whether it is ready."""
         ready = asyncio.create_task(until_says(self.log, self._ready, begins))
         ends = asyncio.create_task(process.wait())
         try:
@@ -110,6 +110,6 @@ class Supervised:
             return process.returncode is None
         finally:
             if not ready.done() and process.returncode is None:
-                process.kill()  # nobody waits for it any more
+                process.kill()  # cancelled: nobody waits for it any more
             ready.cancel()
             ends.cancel()

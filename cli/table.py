@@ -11,18 +11,19 @@ from cli.output import clean, say
 
 WIDE = 200
 GAP = "  "
-# What people copy from a table, or look for in it, stays in one piece, or out.
+# Columns people copy from or search in: never wrapped, though possibly left out.
 WHOLE = frozenset(
     {"ID", "AGENT", "ITEM", "STATE", "REQUEST", "DIGEST", "BUILD", "KIND", "STARTED", "CLOSED", "WHERE"}
 )
-# What is left out where there is no room for all, the first of them first.
+# Columns to leave out if there is no room for all, in this order.
 LESSER = ("WHERE", "OWNER", "STARTED", "CLOSED", "ABOUT", "KIND", "NODE", "STUCK AT")
-# As wide a column of words should be before lesser ones go, and as narrow it is at most.
+# A lesser column is dropped before a text column gets narrower than the first number; no column gets narrower
+# than the second.
 READABLE, NARROWEST = 20, 9
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table on stdout, as wide as the terminal, or wide enough for a file; what is left out is named."""
+    """Print a table as wide as the terminal, or wide enough for a file; name the columns left out."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDE
     lines, left_out = table_lines(columns, rows, width)
     print("\n".join(lines), flush=True)
@@ -33,7 +34,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 def table_lines(
     columns: Sequence[str], rows: Iterable[Sequence[str]], width: int
 ) -> tuple[list[str], list[str]]:
-    """The lines of a table, at most `width` wide where its `WHOLE` columns let it; and columns left out."""
+    """The lines of a table, at most `width` wide if `WHOLE` columns allow; and the columns left out."""
     table = [list(columns), *([clean(cell) for cell in row] for row in rows)]
     widest = dict(
         zip(columns, (max(map(measured, column)) for column in zip(*table, strict=True)), strict=True)
@@ -77,7 +78,7 @@ def _columns(sign: str) -> int:
 
 
 def _that_fit(text: str, width: int) -> int:
-    """How many signs of `text` fit in `width` columns; at least one, so that folding ends."""
+    """How many characters of `text` fit in `width` columns; at least one, so that folding ends."""
     used = 0
     for number, sign in enumerate(text):
         used += _columns(sign)
@@ -89,7 +90,7 @@ def _that_fit(text: str, width: int) -> int:
 def _chosen(
     widest: Mapping[str, int], filled: Collection[str], width: int
 ) -> tuple[dict[str, int], list[str]]:
-    """The columns to show with what each would take, and those that say something and find no room."""
+    """The columns to show, with the width each wants; and non-empty columns that do not fit."""
     shown, left_out = dict(widest), []
     empty = [name for name in widest if name in LESSER and name not in filled]
     for name in (*empty, *(name for name in LESSER if name in filled)):
@@ -102,7 +103,7 @@ def _chosen(
 
 
 def _fitted(shown: Mapping[str, int], width: int) -> list[int]:
-    """The widths of columns, the widest made narrower until all fit; `WHOLE` ones stay as they are."""
+    """Column widths that fit: the widest are narrowed, `WHOLE` ones never."""
     fitted = dict(shown)
     room = width - len(GAP) * (len(fitted) - 1)
     narrowed = [name for name in fitted if name not in WHOLE]

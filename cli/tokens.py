@@ -9,7 +9,7 @@ from common.client.tokens import Scope, TokenFile
 from common.names import UnusableValueError, check_person
 from common.settings import Settings
 
-# What a token allows where nothing is said: everything but other people's agents.
+# A token's default scopes: everything but other people's agents.
 OWN = (Scope.READ, Scope.WRITE, Scope.DECIDE)
 
 
@@ -17,7 +17,7 @@ def add_token(settings: Settings, who: str, scopes: Sequence[Scope], *, as_json:
     """Print a new token; the file keeps only its digest.
 
     Raises:
-        CommandError: nobody can have that name.
+        CommandError: the name is invalid.
         SettingsError: the file is not valid.
     """
     try:
@@ -33,10 +33,10 @@ def add_token(settings: Settings, who: str, scopes: Sequence[Scope], *, as_json:
 
 
 def revoke_tokens(settings: Settings, who: str, *, as_json: bool) -> None:
-    """Drop all tokens of ``who``; sessions that they opened end with the next request.
+    """Delete all tokens of ``who``; sessions opened with them end with the next request.
 
     Raises:
-        CommandError: there is none.
+        CommandError: ``who`` has no token.
         SettingsError: the file is not valid.
     """
     revoked = TokenFile.of(settings).revoke(who)

@@ -1,4 +1,4 @@
-"""Whether an open workflow could go on with the code as it is; where not, what differs."""
+"""Checks whether an open workflow could continue with the current code; if not, what differs."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from workflows.replayer import DEADLOCK, RecordingReplayer, told, workflow_class
 
 # A history at the server's limit of 51,200 events replays in a minute.
 LONGEST = timedelta(minutes=3)
-# Of CPU: whoever wakes such a one waits at least that long where no worker has it in its cache.
+# CPU time of a replay. Waking such a workflow takes that long if no worker has it cached.
 SLOW = timedelta(seconds=5)
 MAX_WORDS = 300
 
 
 class Verdict(StrEnum):
-    """What would become of an open workflow."""
+    """Whether an open workflow could continue."""
 
     GOES_ON = "goes_on"
     BREAKS = "breaks"
@@ -42,17 +42,17 @@ class Verdict(StrEnum):
 
 
 class Finding(BaseModel, frozen=True):
-    """What a replay of one history came to.
+    """The outcome of replaying one history.
 
     Attributes:
-        verdict: `unknown` where it could not be found out.
-        why: the reason, in words; empty where it goes on.
-        event: the event of history that the code does not lead to; None where that is not known.
-        node: the node that the agent would not get past; empty where that is not known.
-        expected: what was done there.
+        verdict: `unknown` if it could not be checked.
+        why: the reason, in words; empty if it could continue.
+        event: the first event of the history that the code does not lead to; None if not known.
+        node: the node the agent would not get past; empty if not known.
+        expected: what the history has there.
         now: what the code does instead.
         events: the length of the history.
-        seconds: what the replay took of CPU.
+        seconds: CPU time of the replay.
     """
 
     verdict: Verdict
@@ -71,7 +71,7 @@ class Finding(BaseModel, frozen=True):
 
 
 class UpgradeCheck:
-    """Replays histories with the code as it is, and writes nothing anywhere: `async with` it."""
+    """Replays histories with the current code, and writes nothing anywhere. Use with `async with`."""
 
     def __init__(self, converter: DataConverter, namespace: str) -> None:
         self._converter = converter
@@ -85,14 +85,14 @@ class UpgradeCheck:
         await self._replayer.__aexit__()
 
     def of_unknown_kind(self, kind: str) -> Finding:
-        """The finding for a workflow of a kind that is not `kinds`."""
+        """The finding for a workflow whose kind is not in `kinds`."""
         known = ", ".join(KINDS)
         return Finding(
             verdict=Verdict.BREAKS, why=f"this checkout has no workflow {kind!r}; its agents are {known}"
         )
 
     async def examine(self, history: WorkflowHistory) -> Finding:
-        """What would become of the run with this history."""
+        """Check the run with this history."""
         begun = time.process_time()
         try:
             async with asyncio.timeout(LONGEST.total_seconds()):
@@ -131,7 +131,7 @@ class UpgradeCheck:
         return Finding(verdict=Verdict.BREAKS, why=why[:MAX_WORDS], **place)
 
     async def _same_but_argument(self, expected: Deed | None, now: Deed | None) -> str:
-        """In words that a call is the same and its argument another; empty where that is not so."""
+        """A note if the call is the same but its argument differs; otherwise empty."""
         if not (expected and now and expected.key[:2] == now.key[:2] and expected.argument):
             return ""
         if expected.key[2].rpartition("/")[0] != now.key[2].rpartition("/")[0]:
@@ -141,7 +141,7 @@ class UpgradeCheck:
         return f"{expected.what} gets another argument now{f', in {fields}' if fields else ''}"
 
     async def _unreadable(self, events: Sequence[HistoryEvent]) -> str:
-        """Why the agent's own state in a history cannot be read; empty where it can."""
+        """Why the agent's own state in a history cannot be read; empty if it can."""
         for payload in own_payloads(events):
             try:
                 [raw] = await self._converter.decode([payload], [RawValue])
@@ -158,7 +158,7 @@ def _name_of(workflow: type) -> str:
 
 
 def own_payloads(events: Sequence[HistoryEvent]) -> Iterator[Payload]:
-    """What a workflow needs to go on: not what anybody may have sent it, nor what the SDK writes in plain."""
+    """Payloads a workflow needs to continue: not those from other senders, nor the SDK's unencrypted ones."""
     for event in events:
         kind = event.WhichOneof("attributes") or ""
         if "signaled" in kind or "update" in kind:
@@ -173,7 +173,7 @@ def own_payloads(events: Sequence[HistoryEvent]) -> Iterator[Payload]:
 
 
 def _raised(recording: Recording) -> str:
-    """What the code raised, what caused that, and where, in a line."""
+    """What the code raised, its causes, and where, in one line."""
     assert recording.failure is not None
     failure, words, places = recording.failure, [], ""
     while True:
@@ -197,7 +197,7 @@ def _json(payload: Payload) -> Any:
 
 
 def _fields_apart(then: Any, now: Any) -> str:
-    """The names of the fields in which two JSON objects differ."""
+    """Names of the fields in which two JSON objects differ."""
     if not (isinstance(then, dict) and isinstance(now, dict)):
         return ""
     return ", ".join(name for name in {**then, **now} if then.get(name) != now.get(name))

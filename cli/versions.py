@@ -1,4 +1,4 @@
-"""`starter.py versions` and `wake --for-upgrade`: the builds of the workers, and agents that move."""
+"""`starter.py versions` and `wake --for-upgrade`: workers' builds, and moving agents between them."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from common.grammar import counted
 from common.hints import command
 from common.settings import Settings
 
-# So many agents are moved at the same time.
+# How many agents are moved concurrently.
 AT_ONCE = 8
 
 
 async def versions(
     settings: Settings, set_current: str | None, remove: str | None, *, unversioned: bool, as_json: bool
 ) -> None:
-    """Print the builds and what needs each; before that, change what is to be changed.
+    """Print the builds and what needs each, after making the change asked for.
 
     Raises:
         CommandError: more than one change is asked for.
-        BuildRefusedError: it is refused.
+        BuildRefusedError: the change is refused.
     """
     if sum((set_current is not None, remove is not None, unversioned)) > 1:
         raise CommandError("give one of --set-current, --unversioned and --remove.")
@@ -56,7 +56,7 @@ async def move(settings: Settings, id: str | None, build: str | None, *, as_json
     """Move an agent, or everything that is pinned to a build, to the current one.
 
     Raises:
-        CommandError: it is not said what to move.
+        CommandError: both an agent and a build are given, or neither.
     """
     if (id is None) == (build is None):
         raise CommandError("give the ID of an agent, or --build B for all that are pinned to it.")

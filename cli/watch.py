@@ -36,9 +36,9 @@ SHORTEST = 0.5
 LONGEST = 3.0  # an agent that sleeps for days need not be polled twice a second
 PROGRESS_EVERY = 5.0
 LINES_SHOWN = 15
-# Of a batch: so many of those in flight longest, and of those set aside.
+# Number of batch items to show: of those longest in flight, and of those set aside.
 IN_FLIGHT_SHOWN = 5
-# Of the parts of its bar: done, quarantined, in flight, waiting.
+# Colours of the parts of its bar: done, quarantined, in flight, waiting.
 COLOURS = ("green", "red", "cyan", "dim")
 
 
@@ -49,7 +49,7 @@ class Screen(AbstractContextManager["Screen"], Protocol):
         """Show the agent as it is now."""
 
     def outage(self) -> None:
-        """Say that Temporal is out of reach and that the watch goes on."""
+        """Show that Temporal is out of reach and that the watch continues."""
 
 
 async def watch(settings: Settings, id: str, *, as_json: bool) -> ExitCode:
@@ -68,7 +68,7 @@ async def watch(settings: Settings, id: str, *, as_json: bool) -> ExitCode:
 
 
 async def views(agents: AgentClient, id: str, screen: Screen) -> AsyncIterator[AgentView]:
-    """The agent each time it has changed, at last closed."""
+    """Yield the agent's view each time it changes, the last one closed."""
     last: AgentView | None = None
     pause = SHORTEST
     while last is None or last.running:
@@ -90,7 +90,7 @@ async def views(agents: AgentClient, id: str, screen: Screen) -> AsyncIterator[A
 
 
 class PlainScreen(Lines):
-    """An agent in lines: what is new since the last drawing."""
+    """Prints an agent as lines: what is new since the last drawing."""
 
     def __init__(self, out: TextIO, answers: Answers | None = None) -> None:
         super().__init__(out)
@@ -129,7 +129,7 @@ class PlainScreen(Lines):
 
 
 class LiveScreen(InPlace):
-    """An agent on a terminal, drawn in place."""
+    """Shows an agent on a terminal, drawn in place."""
 
     def __init__(self, answers: Answers | None = None) -> None:
         super().__init__()
@@ -160,12 +160,12 @@ class LiveScreen(InPlace):
         self._live.update(self._last, refresh=True)
 
     def outage(self) -> None:
-        """Draw the last known state and a line below it."""
+        """Draw the last known state with a line below it."""
         self._live.update(Group(self._last, Text("reconnecting…", style="yellow")), refresh=True)
 
 
 def _bar(batch: BatchStatus | None) -> Text:
-    """The bar of a batch, each of its parts in a colour of its own."""
+    """A batch's bar, each part in its own colour."""
     if batch is None or not batch.items:
         return Text("no items")
     parts = zip(SIGNS, bar_parts(batch), COLOURS, strict=True)

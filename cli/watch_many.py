@@ -1,4 +1,4 @@
-"""Watches all agents that a filter names, until none of them runs."""
+"""Watches all agents that match a filter, until none is running."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from common.client.filters import AgentFilter
 from common.client.rows import AgentRow
 from common.settings import Settings
 
-EVERY = 2.0  # seconds; visibility is about one behind
+EVERY = 2.0  # seconds; visibility lags by about one
 MOST = 1000
-LOOKED_AT = 20  # of those that may be in trouble, each time
+LOOKED_AT = 20  # how many possibly troubled agents to diagnose each time
 
 
 async def watch_many(settings: Settings, wanted: AgentFilter, *, as_json: bool) -> ExitCode:
-    """Show the agents until none runs; Ctrl-C ends the watch, not them.
+    """Show the agents until none is running; Ctrl-C ends the watch, not them.
 
     Raises:
-        CommandError: nothing is asked for, or nothing matches.
+        CommandError: the filter is empty, or nothing matches.
     """
     if wanted == AgentFilter():
         raise CommandError("say what to watch: the ID of an agent, or --kind, --owner or --batch.")
@@ -65,14 +65,14 @@ async def watch_many(settings: Settings, wanted: AgentFilter, *, as_json: bool) 
 
 
 async def _rows_of(agents: AgentClient, wanted: AgentFilter) -> list[AgentRow]:
-    """The agents that match, with the trouble that a few of them are in."""
+    """The agents that match, a few of them diagnosed for trouble."""
     rows = await agents.list_agents(wanted, MOST)
     await agents.diagnosis.look(rows, datetime.now(UTC), most=LOOKED_AT, patience=PATIENCE)
     return rows
 
 
 class ChangedRows(Lines):
-    """Lines: each agent when it is in another state or at another node."""
+    """Prints a line for each agent whose state or node has changed."""
 
     def __init__(self, out: TextIO) -> None:
         super().__init__(out)
@@ -88,13 +88,13 @@ class ChangedRows(Lines):
 
 
 class LiveTable(InPlace):
-    """A table on a terminal, drawn in place: those that run first, as many as there is room for."""
+    """A table on a terminal, drawn in place: running agents first, as many as fit."""
 
     def draw(self, rows: Sequence[AgentRow]) -> None:
         """Draw the agents in place of the last drawing."""
         width, height = self._live.console.size
         first = sorted(rows, key=lambda row: not row.running)
-        # What they are about does not change, and is not looked up every time.
+        # Leave out the subject: it does not change, and is not looked up each time.
         cells = [row_cells(row)[:-1] for row in first]
         lines, _ = table_lines(ROW_COLUMNS[:-1], cells, width)
         shown = lines[: max(height - 3, 2)]

@@ -1,6 +1,6 @@
-"""What agents write for people: a file at the place they are told, and the same bytes in the object store.
+"""Files that agents write for people: at the path given, and the same bytes in the object store.
 
-The place is on the machine of whichever worker wrote it. From the object store every entry point has it.
+The path is on the machine of whichever worker wrote the file. Every entry point can read the object store.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ class AgentFiles:
 
     @classmethod
     def of(cls, settings: Settings) -> AgentFiles:
-        """Those of these settings, encrypted where payloads are."""
+        """The files of these settings, encrypted if payloads are."""
         return cls(SealedStore.open(settings))
 
     def write(self, path: Path, data: bytes | Iterable[bytes], mode: int = 0o600) -> None:
-        """Write a file of the activity's agent, completely or not at all, here and then to the store."""
+        """Write a file of the activity's agent, completely or not at all, here and then in the store."""
         write_atomically(path, data, mode)
         prefix = f"{files_prefix(activity.info().workflow_id or '')}{path.name}/"
         parts = {f"{prefix}{place:06}": place for place in range(-(-path.stat().st_size // PART_BYTES) or 1)}
         with path.open("rb") as file:
-            # The first part last: with it the file is there.
+            # The first part last: the file exists once it is there.
             for key, place in reversed(parts.items()):
                 file.seek(place * PART_BYTES)
                 self._objects.put(key, file.read(PART_BYTES))
-        # Of a longer file that had the name before.
+        # Delete further parts of a longer file that had this name before.
         self._objects.delete([each.key for each in self._objects.list(prefix) if each.key not in parts])
 
     def names(self, agent: str) -> list[str]:
@@ -53,7 +53,7 @@ class AgentFiles:
         return sorted(key.removesuffix(FIRST) for key in keys if key.endswith(FIRST))
 
     async def listed(self, agent: str) -> list[str]:
-        """The same; none while they cannot be listed, for what shows them is of use without."""
+        """The same; empty while they cannot be listed, because pages are useful without them."""
         try:
             return await asyncio.to_thread(self.names, agent)
         except StoreUnavailableError:
@@ -63,10 +63,10 @@ class AgentFiles:
         """A file of an agent, part by part.
 
         Raises:
-            ObjectMissingError: it has none of that name.
+            ObjectMissingError: it has no file of that name.
             StoreUnavailableError: the store cannot be read now.
         """
-        # Listed without the name, which may be any text.
+        # Listed by agent, not by name, which may be any text.
         whole = f"{files_prefix(agent)}{name}"
         listed = [each.key for each in self._objects.list(files_prefix(agent))]
         if f"{whole}{FIRST}" not in listed:

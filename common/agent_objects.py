@@ -1,4 +1,4 @@
-"""Where an agent's own objects lie: under one prefix, by which they are found, forgotten and tidied away.
+"""Where an agent's own objects are stored: under one prefix, by which they are found, erased and cleaned up.
 
 artifacts/SHA-256   what its history refers to, which never changes (`artifacts.py`)
 files/NAME          what it wrote for people: reports, drafts, letters (`agent_files.py`)
@@ -13,32 +13,32 @@ from common.digest import digest_bytes
 from common.object_store import ObjectStore, StoredObject
 
 PREFIX = "agents/v1/"
-# In place of an agent, for what none stored.
+# Stands for the agent of objects that no agent stored.
 NOBODY = "-"
 
 
 def agent_digest(agent: str) -> str:
-    """What stands for an agent's id in keys; empty for an empty id."""
+    """The form of an agent's id in keys; empty for an empty id."""
     return digest_bytes(agent.encode())[:32] if agent else ""
 
 
 def objects_prefix(digest: str) -> str:
-    """Where every key begins of the agent of that `agent_digest`."""
+    """The key prefix of all objects of the agent with that `agent_digest`."""
     return f"{PREFIX}{digest or NOBODY}/"
 
 
 def artifacts_prefix(digest: str) -> str:
-    """Where the keys of its artifacts begin."""
+    """The key prefix of its artifacts."""
     return f"{objects_prefix(digest)}artifacts/"
 
 
 def files_prefix(agent: str) -> str:
-    """Where the keys of its files begin."""
+    """The key prefix of its files."""
     return f"{objects_prefix(agent_digest(agent))}files/"
 
 
 def work_prefix(agent: str, what: str = "") -> str:
-    """Where the keys begin of what it needs until it ends; of one kind of it, `what`."""
+    """The key prefix of what it needs until it ends, or of one kind of that, `what`."""
     return f"{objects_prefix(agent_digest(agent))}work/{what}"
 
 
@@ -53,5 +53,5 @@ def is_artifact(key: str) -> bool:
 
 
 def delete_work(store: ObjectStore, agent: str, what: str = "") -> None:
-    """Delete what an agent needs no more; of one kind of it, `what`."""
+    """Delete what an agent needed until it ended, or one kind of that, `what`."""
     store.delete([each.key for each in store.list(work_prefix(agent, what))])

@@ -67,7 +67,7 @@ def _entry(word: str) -> AllowedHost:
     try:
         return AllowedHost("", ip_network(host), ports)
     except ValueError:
-        # What looks like a network but is none must not pass for a name.
+        # Something that looks like a network but is not one must not pass for a name.
         if not _NAME.fullmatch(host) or re.fullmatch(r"[0-9.]+|0x.*", host):
             raise ValueError(f"{word!r} is not a host, address or network, with or without :port") from None
     return AllowedHost(host, None, ports)

@@ -2,7 +2,7 @@
 
 An activity's argument or result carries an ``ArtifactRef``; the bytes are in the object store, under the
 agent that stored them. Storing the same bytes twice gives one object, so a retried activity leaves no orphan.
-Each agent has its own, so that they go with it, and no other misses them.
+Each agent has its own, so they can be deleted with it, and no other agent misses them.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class ArtifactStore:
     """The artifacts of all agents.
 
     Args:
-        objects: where they lie.
-        old: where they lay before; None where there were none.
+        objects: where they are stored.
+        old: where they were stored before; None if there were none.
     """
 
     def __init__(self, objects: ObjectStore, old: OldArtifacts | None = None) -> None:
@@ -42,8 +42,9 @@ class ArtifactStore:
 
     @classmethod
     def of(cls, settings: Settings) -> ArtifactStore:
-        """The store of these settings, encrypted where payloads are."""
-        # What defines types of plans and inputs imports this; it is spared the cipher.
+        """The store of these settings, encrypted if payloads are."""
+        # Imported here because modules with types of plans and inputs import this one without needing the
+        # cipher.
         from common.sealed_store import SealedStore
 
         return cls(SealedStore.open(settings), OldArtifacts.of(settings))
@@ -51,7 +52,7 @@ class ArtifactStore:
     def put(self, data: bytes, agent: str = "") -> ArtifactRef:
         """Store ``data`` durably and return its reference.
 
-        Within an activity, it is its agent's; else, and there too, that of the ``agent`` named.
+        It belongs to ``agent`` if one is named, else, in an activity, to the activity's agent.
 
         Raises:
             StoreUnavailableError: the store cannot be written to now.

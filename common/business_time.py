@@ -1,8 +1,8 @@
 """Business hours, with the holidays and weekends of the `holidays` library.
 
-The functions are pure but for the data of that library and of time zones, which change with releases; a
-workflow therefore asks the activity in `activities/calendars.py`. Times are returned in UTC. Elapsed time
-counts, so a session over a clock change is an hour longer or shorter.
+The functions are pure except for the data of that library and of time zones, which change with releases; so a
+workflow asks the activity in `activities/calendars.py`. Times are returned in UTC. Elapsed time counts, so a
+session over a clock change is an hour longer or shorter.
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ class BusinessHours(BaseModel, frozen=True):
         return self
 
     def check_countable(self, durations: Iterable[timedelta]) -> None:
-        """Let `durations` of open time pass that surely end within the ten years that are looked ahead.
+        """Check that `durations` of open time surely end within the ten years that are searched.
 
         Raises:
-            ValueError: one may not. With weekends and holidays, more than half of all days are open.
+            ValueError: one may not. Even with weekends and holidays, more than half of all days are open.
         """
         a_day = datetime.combine(date.min, self.closes) - datetime.combine(date.min, self.opens)
         longest = max(durations, default=timedelta())
@@ -170,8 +170,8 @@ def _early_close(calendar: str, day: date) -> time:
     return time(int(told[1]) % 12 + (12 if told[3] == "p" else 0), int(told[2]))
 
 
-# The library's calendars fill in year by year, so that a second thread could see a year half filled; these
-# are complete before they are shared. Neighbouring years bring the holidays observed across New Year.
+# The library's calendars are filled year by year, so a second thread could see a year half filled; these are
+# complete before they are shared. Neighbouring years bring holidays that are observed across New Year.
 @lru_cache(maxsize=256)
 def _year(calendar: str, year: int) -> holidays.HolidayBase:
     return _entity(calendar, years=range(year - 1, year + 2))

@@ -1,9 +1,9 @@
 """A SQL database in which several processes count: SQLite files in the data folder, or PostgreSQL by setting.
 
-A transaction excludes every other that names the same thing, on both: a SQLite file has one writer at a time,
-and PostgreSQL locks the names (advisory locks, released with the transaction, also by the death of its
-process). So what is read in a transaction still holds when it commits, and nothing has to be tried again, as
-SERIALIZABLE would ask for.
+On both, a transaction excludes every other that names the same thing: a SQLite file has one writer at a time,
+and PostgreSQL locks the names (advisory locks, released with the transaction, even if its process dies). So
+what is read in a transaction still holds when it commits, and nothing has to be retried, as SERIALIZABLE
+would require.
 """
 
 from __future__ import annotations
@@ -39,12 +39,13 @@ from common.digest import digest_bytes
 from common.settings import Settings, SettingsError
 
 VARIABLE = "HIBERNAUT_DATABASE"
-# For the lock of a file or a name, and for a free connection; longer than any transaction should take.
+# How long to wait for the lock of a file or a name, and for a free connection; longer than any transaction
+# takes.
 LOCK_SECONDS = 30
 CONNECTIONS = 8
-# The tables' own, so that the database may hold those of others, too.
+# A schema of our own, so that the database may hold other tables, too.
 SCHEMA = "hibernaut"
-# A server that is gone without a word is given up within half a minute, as is a client by the server.
+# A server that vanishes silently is given up within half a minute, as is a client by the server.
 _CONNECT = {
     "connect_timeout": 5,
     "keepalives_idle": 10,
@@ -52,7 +53,7 @@ _CONNECT = {
     "keepalives_count": 3,
     "tcp_user_timeout": 1000 * LOCK_SECONDS,
     "application_name": "hibernaut",
-    # Else text comes as bytes from a database whose encoding is SQL_ASCII.
+    # Otherwise text comes as bytes from a database whose encoding is SQL_ASCII.
     "client_encoding": "utf8",
     "options": f"-c lock_timeout={LOCK_SECONDS}s -c idle_in_transaction_session_timeout={LOCK_SECONDS}s",
 }
@@ -64,18 +65,18 @@ _LOCK = text("SELECT pg_advisory_xact_lock(key) FROM unnest(:keys) AS key").bind
 class DatabaseLostError(ConnectionError):
     """The database cannot be used just now; the message says which, and why.
 
-    A transaction that it broke off left nothing, or, if it was being committed, all it had done.
+    An interrupted transaction left nothing, or if it was being committed, either nothing or all it had done.
     """
 
 
 class SharedDatabase:
-    """Tables in the database at `place`, made with it at the first transaction where there are none.
+    """Tables in the database at `place`, created with the first transaction if there are none.
 
     Args:
         place: a SQLite file, or the address of a PostgreSQL database.
-        tables: what every process that uses them declares.
-        durable: whether a commit to a file survives a power cut; without, it survives the end of its process
-            only. A server knows for itself.
+        tables: declared the same in every process that uses them.
+        durable: whether a commit to a file survives a power failure; if not, it survives only the end of its
+            process. A server decides this itself.
     """
 
     def __init__(self, place: Path | URL, tables: MetaData, *, durable: bool = True) -> None:
@@ -86,10 +87,11 @@ class SharedDatabase:
 
     @contextmanager
     def transaction(self, *names: str) -> Iterator[Connection]:
-        """Exclude all others with one of `names`; commits at the block's end, rolls back where it raises.
+        """Exclude all others with one of `names`; commits at the block's end, rolls back if it raises.
 
         Raises:
-            DatabaseLostError: it cannot be reached, broke off, or the lock was not free within 30 seconds.
+            DatabaseLostError: it cannot be reached, the connection broke, or the lock was not free within 30
+                seconds.
         """
         with _telling(self._engine.url):
             if not self._ready:
@@ -98,16 +100,16 @@ class SharedDatabase:
                 if self._file is not None:
                     connection.exec_driver_sql("BEGIN IMMEDIATE")
                 else:
-                    # In one order everywhere: nobody waits for somebody who waits for them.
+                    # Always in the same order, so that there is no deadlock.
                     connection.execute(_LOCK, {"keys": sorted(map(_key, names))})
                 yield connection
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """For looking only: nobody waits for it, and it sees what was committed.
+        """For reading only: it blocks nobody, and sees what was committed.
 
         Raises:
-            DatabaseLostError: it cannot be reached, or broke off.
+            DatabaseLostError: it cannot be reached, or the connection broke.
         """
         with _telling(self._engine.url):
             if not self._ready:
@@ -116,7 +118,7 @@ class SharedDatabase:
                 yield connection
 
     def now(self, connection: Connection) -> float:
-        """Seconds since the epoch, by the one clock that all who share the database go by."""
+        """Seconds since the epoch, by the one clock of all processes that share the database."""
         if self._file is not None:
             return time.time()
         return float(connection.execute(text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one())
@@ -130,7 +132,7 @@ class SharedDatabase:
                 self._tables.create_all(connection)
         else:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            # Processes that switch a new file to WAL at the same time can fail each other.
+            # Processes that switch a new file to WAL at the same time can make each other fail.
             with self._file.with_name(f"{self._file.name}.lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 with self._engine.begin() as connection:
@@ -141,14 +143,14 @@ class SharedDatabase:
 
 
 def database_place(settings: Settings, file: str) -> Path | URL:
-    """The database of `HIBERNAUT_DATABASE`; without, the SQLite file `file` in the data folder."""
+    """The database of `HIBERNAUT_DATABASE`; if that is not set, the SQLite file `file` in the data folder."""
     if settings.state.database:
         return make_url(settings.state.database).set(drivername="postgresql+psycopg")
     return settings.data_dir / file
 
 
 def check_database(settings: Settings) -> str:
-    """See that the database of the settings can be used; what it is, in words.
+    """Check that the database of the settings can be used; return what it is, in words.
 
     Raises:
         SettingsError: it cannot; the message says why.
@@ -177,7 +179,7 @@ def check_database(settings: Settings) -> str:
 def _file_engine(file: Path, durable: bool) -> Engine:
     engine = create_engine(
         URL.create("sqlite", database=str(file)),
-        # One, for which the threads of a process queue; SQLite has processes look again and again.
+        # One connection, for which the threads of a process queue; between processes, SQLite only polls.
         poolclass=QueuePool,
         pool_size=1,
         max_overflow=0,
@@ -203,9 +205,9 @@ def _server_engine(place: URL) -> Engine:
         pool_size=CONNECTIONS,
         max_overflow=0,
         pool_timeout=LOCK_SECONDS,
-        # One that broke while it lay idle is replaced, and nobody hears of it.
+        # Silently replaces a connection that broke while it was idle.
         pool_pre_ping=True,
-        # Each statement sees what was committed before it: the first one waits for the lock.
+        # Each statement sees what was committed before it, as the first one waits for the lock.
         isolation_level="READ COMMITTED",
         hide_parameters=True,
         execution_options={"schema_translate_map": {None: SCHEMA}},
@@ -214,7 +216,7 @@ def _server_engine(place: URL) -> Engine:
 
 @contextmanager
 def _telling(place: URL) -> Iterator[None]:
-    """Tell of a database that is lost in our own words; other errors pass."""
+    """Report a lost database as `DatabaseLostError`; other errors pass."""
     try:
         yield
     except (OperationalError, InterfaceError) as error:
@@ -230,7 +232,7 @@ def _telling(place: URL) -> Iterator[None]:
 
 
 def _reason(error: DBAPIError) -> str:
-    """The first line of what the driver says: of servers and files, nothing of what is in them."""
+    """The first line of the driver's message, which is about servers and files, not their content."""
     return str(error.orig).partition("\n")[0].removeprefix("connection failed: ")
 
 
@@ -242,5 +244,5 @@ def _shown(place: URL) -> str:
 
 
 def _key(name: str) -> int:
-    """What PostgreSQL locks for `name`: 64 bits."""
+    """The 64-bit number that PostgreSQL locks for `name`."""
     return int(digest_bytes(name.encode())[:16], 16) - 2**63

@@ -22,7 +22,7 @@ def permanent(kind: str, message: str, *details: object) -> ApplicationError:
 
 
 def retry_after(kind: str, message: str, delay: timedelta) -> ApplicationError:
-    """An error whose source said when to retry; Temporal waits, and no worker slot is held."""
+    """An error whose source said when to retry; Temporal waits, without holding a worker slot."""
     return ApplicationError(message, type=kind, next_retry_delay=delay)
 
 
@@ -34,8 +34,8 @@ _PERMANENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError, Permissi
 def classify_error(error: Exception) -> Exception:
     """``error`` as Temporal should see it: whether to retry, and nothing in it but our own words.
 
-    A library's message, also that of a cause, may quote what it read; only a worker's log has it. A class of
-    ours that says `quotes_nothing` is believed.
+    A library's message, or that of a cause, may quote what was read; it goes only to the worker's log. The
+    message of a class of ours is used if the class says `quotes_nothing`.
     """
     if isinstance(error, FailureError):
         error.__cause__ = None

@@ -27,7 +27,7 @@ def write_atomically(
         if replace:
             os.replace(temporary, path)
         else:
-            # Of several that try at once, only one can make the link; a rename would succeed for all.
+            # If several try at once, only one can create the link; a rename would succeed for all.
             os.link(temporary, path)
             os.unlink(temporary)
     except BaseException:

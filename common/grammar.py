@@ -1,6 +1,6 @@
 """How people write times, durations and numbers: one grammar for settings, command line, HTTP and inputs.
 
-Pure functions: whoever reads a time says what time it is now.
+Pure functions: the caller passes the current time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
-# Past these a timer cannot be set, a sum overflows, or a time cannot be printed in every zone.
+# Beyond these a timer cannot be set, a sum overflows, or a time cannot be printed in every zone.
 LONGEST = timedelta(days=3653)
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 
@@ -76,13 +76,13 @@ def short(span: timedelta | None) -> str:
 
 
 def rounded(span: timedelta, units: int = 2) -> str:
-    """A duration for people in its largest `units`, such as `1 d 12 h`; `0 s` where it is under a second."""
+    """A duration for people in its largest `units`, such as `1 d 12 h`; `0 s` if it is under a second."""
     counts = _in_units(span)[:units]
     return " ".join(f"{count} {unit}" for count, unit in counts) or "0 s"
 
 
 def in_words(span: timedelta) -> str:
-    """A duration written out, such as `2 days 4 hours`; to the second, and nothing is left out."""
+    """A duration written out in full, to the second, such as `2 days 4 hours`."""
     counts = ((count, _WORDS[unit]) for count, unit in _in_units(span))
     return " ".join(f"{count} {unit}{'s' if count > 1 else ''}" for count, unit in counts) or "0 seconds"
 
@@ -93,7 +93,7 @@ def counted(number: int, one: str, many: str = "") -> str:
 
 
 def _in_units(span: timedelta) -> list[tuple[int, str]]:
-    """How many days, hours, minutes and seconds a duration has, without those of which it has none."""
+    """A duration in days, hours, minutes and seconds, without zeros."""
     left, counts = max(int(span.total_seconds()), 0), []
     for unit, size in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
         count, left = divmod(left, size)
@@ -105,18 +105,19 @@ def _in_units(span: timedelta) -> list[tuple[int, str]]:
 def parse_moment(text: str, now: datetime, zone: ZoneInfo | None, *, ahead: bool = False) -> datetime:
     """The time that `text` names, in UTC, from 1970 to 2200.
 
-    `today`, `yesterday`, `tomorrow` and a weekday are the beginnings of those days. `3 days ago` is the
+    `today`, `yesterday`, `tomorrow` and a weekday mean the beginning of that day. `3 days ago` means the
     beginning of that day too; hours and less count back from now. `in 3 days`, `2d ago` and `1h30m` are
     counted from now to the second. Dates and times are written as in ISO 8601.
 
     Args:
         text: the words.
         now: the time, with a zone.
-        zone: whose days and clock are meant; None is this machine's.
-        ahead: a weekday is the next one and a bare duration that from now; else the last, and that ago.
+        zone: the zone whose days and clock are meant; None is this machine's.
+        ahead: a weekday means the next one, and a bare duration is counted forward from now; otherwise the
+            last one, and backward.
 
     Raises:
-        UnreadableTimeError: it is no time.
+        UnreadableTimeError: it is not a time.
     """
     words = " ".join(text.lower().split())
     try:
@@ -132,7 +133,7 @@ def parse_moment(text: str, now: datetime, zone: ZoneInfo | None, *, ahead: bool
 
 
 def in_utc(at: datetime) -> datetime:
-    """`at` in UTC, for showing it. It never raises: past either end of all dates the offset is dropped."""
+    """`at` in UTC, for display. It never raises: beyond the range of dates, the offset is dropped."""
     try:
         return at.astimezone(UTC)
     except (OverflowError, ValueError):
@@ -140,7 +141,7 @@ def in_utc(at: datetime) -> datetime:
 
 
 def zone_named(name: str) -> ZoneInfo:
-    """The time zone of that name, `Europe/Vienna` for example.
+    """The time zone of that name, such as `Europe/Vienna`.
 
     Raises:
         UnreadableTimeError: there is none.
@@ -174,13 +175,13 @@ def _in_words(words: str, now: datetime, zone: ZoneInfo | None, *, ahead: bool) 
 
 
 def _short(text: str) -> timedelta | None:
-    """A duration such as `1h30m`; None where it is written otherwise."""
+    """A duration such as `1h30m`; None if it is written differently."""
     short = _SHORT.fullmatch(text) if text else None
     return timedelta(**dict(zip(_UNITS, map(int, short.groups("0")), strict=True))) if short else None
 
 
 def _counted(text: str) -> timedelta | None:
-    """A duration such as `three days`; None where it is written otherwise."""
+    """A duration such as `three days`; None if it is written differently."""
     found = _COUNTED.fullmatch(text)
     number = found and (int(found[1]) if found[1].isdecimal() else _NUMBERS.get(found[1]))
     return timedelta(**{f"{found[2]}s": number}) if found and number is not None else None
@@ -191,7 +192,7 @@ def _day(at: datetime, zone: ZoneInfo | None) -> datetime:
 
 
 def _in_zone(at: datetime, zone: ZoneInfo | None) -> datetime:
-    """`at` in UTC; without a zone of its own it is on the clock of `zone`."""
+    """`at` in UTC; if it has no zone of its own, it is in `zone`."""
     if at.tzinfo is None and zone is not None:
         at = at.replace(tzinfo=zone)
     return at.astimezone(UTC)
@@ -220,10 +221,10 @@ def _plain(value: Value) -> Value:
     return value
 
 
-# Types of fields that are read by this grammar.
+# Field types that are parsed with this grammar.
 Duration = Annotated[timedelta, Field(ge=timedelta(), le=LONGEST), BeforeValidator(_read_span)]
 Span = Annotated[timedelta, Field(gt=timedelta(), le=LONGEST), BeforeValidator(_read_span)]
-# A time with an offset, kept in UTC. In JSON it may have any form of RFC 3339; this one is promised.
+# A time with an offset, kept in UTC. In JSON it may have any form of RFC 3339; this one is guaranteed.
 Moment = Annotated[
     AwareDatetime,
     BeforeValidator(_written),
@@ -237,5 +238,5 @@ Moment = Annotated[
         }
     ),
 ]
-# Python takes `1_000` and the digits of every script; people who read a plan do not.
+# Python accepts `1_000` and the digits of every script; people who read a plan do not.
 PLAIN: Any = BeforeValidator(_plain)

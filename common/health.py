@@ -1,4 +1,4 @@
-"""What a worker answers those who ask how it is, the probes of Kubernetes for example."""
+"""A worker's health endpoint, for probes such as those of Kubernetes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Self
 
 from common.settings import SettingsError
 
-# Of one request: a probe sends a few lines at once.
+# Limits of one request: a probe sends a few lines at once.
 SECONDS, BYTES = 5, 8192
 
 
@@ -20,10 +20,10 @@ class Health:
 
     @classmethod
     async def listen(cls, address: tuple[str, int] | None) -> Self:
-        """Answer at `address` from now on; without one, nowhere.
+        """Answer at `address` from now on; if it is None, nowhere.
 
         Raises:
-            SettingsError: it cannot be listened at.
+            SettingsError: it cannot listen there.
         """
         health = cls()
         if address:
@@ -39,7 +39,7 @@ class Health:
         return health
 
     def close(self) -> None:
-        """Answer no more."""
+        """Stop answering."""
         if self._server:
             self._server.close()
 
@@ -51,7 +51,7 @@ class Health:
                 writer.write(f"HTTP/1.1 {self._status(asked)}\r\n{ending}".encode())
                 await writer.drain()
         except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # whoever asked is gone, or did not ask
+            pass  # the client is gone, or sent no request
         finally:
             writer.close()
 

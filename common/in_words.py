@@ -1,4 +1,4 @@
-"""What is wrong with a value, in words of ours."""
+"""What is wrong with a value, in our own words."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic_core import core_schema
 
 @dataclass(frozen=True)
 class InWords:
-    """The last part of a type: what is said of a value that the parts before it refuse.
+    """Last in a type's annotations: the message for a value that those before it refuse.
 
     Pydantic would quote the pattern, which tells people nothing.
     """

@@ -65,7 +65,7 @@ class KeyRing:
         except FileNotFoundError:
             return
         stamp = (found.st_ino, found.st_mtime_ns)
-        # Payloads with invented key ids must not make this process parse the file each time.
+        # Payloads with invented key ids must not make this process parse the file every time.
         if stamp != self._stamp:
             self._keys = parse_keys(self._file.read_text(), str(self._file))
             self._stamp = stamp

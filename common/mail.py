@@ -11,7 +11,7 @@ from common.approval.stakes import Stakes
 from common.approval.starts import SignedStart
 from common.shown import Shown
 
-# The mail listener: a workflow of this type and id, one for all workers.
+# The mail listener: the workflow with this type and id, one for all workers.
 MAILROOM = "mailroom"
 
 
@@ -35,8 +35,8 @@ class Letter(BaseModel, frozen=True):
 
     `agent` and `thread` (a name of the agent's choice, such as a candidate's) come back with the answers.
     `in_reply_to` is the Message-ID it answers. `calendar` is an iCalendar object with the method REQUEST.
-    `choices` are put below the text as links, where the gateway has an address for the recipient; `chain` is
-    the first run of the agent, which their answers are bound to.
+    `choices` are put below the text as links, if the gateway has an address that the recipient can reach;
+    `chain` is the first run of the agent, which their answers are bound to.
     """
 
     key: Annotated[str, Shown(internal=True)]
@@ -55,14 +55,14 @@ class Letter(BaseModel, frozen=True):
 class LetterPlan(BaseModel, frozen=True, extra="allow"):
     """What people approve before letters are sent: exactly these, each in full or as `digest(letter)`.
 
-    An agent's own plan is a subclass that adds what else people want to see.
+    An agent's own plan is a subclass with whatever else people want to see.
     """
 
     letters: tuple[Letter | str, ...]
 
     @property
     def stakes(self) -> Stakes:
-        """Who is written to, as far as letters are here in full."""
+        """The recipients of the letters that are here in full."""
         return Stakes(recipients=tuple(each.to for each in self.letters if isinstance(each, Letter)))
 
 
@@ -85,8 +85,8 @@ class Sent(BaseModel, frozen=True):
 class MailKind(StrEnum):
     """What kind of mail it is, judged by its headers and structure alone.
 
-    Every automatic reply counts as out of office; without `back_at` it is unknown until when. A choice is no
-    mail: somebody used a link of a letter, and `link` says and proves which.
+    Every automatic reply counts as out of office; without `back_at`, it is unknown until when. A choice is
+    not a mail: somebody used a link in a letter, and `link` says and proves which.
     """
 
     ANSWER = "answer"
@@ -99,7 +99,7 @@ class IncomingMail(BaseModel, frozen=True):
     """Mail for an agent, matched by its signed reply address; untrusted. The argument of the signal ``mail``.
 
     `thread` is that of the letter it answers. `text` is what its author wrote, without quotes and signature,
-    cut at 16,000 characters. `back_at` is when somebody out of office is back, if they say so. Of a choice,
+    cut at 16,000 characters. `back_at` is when somebody out of office is back, if they say so. For a choice,
     `link` is the signed token, which has to be checked, and `thread` is the `recipient` that it names.
     """
 
@@ -116,7 +116,7 @@ class IncomingMail(BaseModel, frozen=True):
 
 
 class ChoiceStanding(StrEnum):
-    """How a link of a letter stands: to be used; its letter answered; the matter over; not on offer now."""
+    """The state of a letter's link: usable; its letter answered; the matter over; not on offer now."""
 
     OPEN = "open"
     USED = "used"
@@ -125,7 +125,7 @@ class ChoiceStanding(StrEnum):
 
 
 class ChoiceAsked(BaseModel, frozen=True):
-    """The argument of the query ``choice``: a link of a letter, as its token names it."""
+    """The argument of the query ``choice``: a letter's link, as its token names it."""
 
     recipient: str
     letter: str
@@ -133,14 +133,14 @@ class ChoiceAsked(BaseModel, frozen=True):
 
     @property
     def message_id(self) -> str:
-        """What an answer to the letter by a link has as its Message-ID, whichever link it is."""
+        """The Message-ID of an answer to the letter by a link, the same for all its links."""
         return f"<answer-{self.letter}@links.invalid>"
 
 
 class ChoiceView(BaseModel, frozen=True):
     """What the page behind a link shows: nothing that the letter did not say.
 
-    `label` is the choice in words where it is open; `subject` what the letter is about, `sender` whom from.
+    `label` is the choice in words if it is open, `subject` what the letter is about, `sender` who sent it.
     """
 
     standing: ChoiceStanding

@@ -1,4 +1,4 @@
-"""The table of calls to language models, which workers write and whoever wants to know the cost reads."""
+"""The table of calls to language models: workers write it, and it is read to find out the cost."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from sqlalchemy import (
 from common.database import SharedDatabase, database_place
 from common.settings import Settings
 
-# The file in the data folder, where no database is set.
+# The file in the data folder, if no database is set.
 LEDGER = "model-ledger.sqlite"
 NANO = Decimal("1e-9")
 TABLES = MetaData()
@@ -52,14 +52,14 @@ CALLS = Table(
 
 @dataclass(frozen=True)
 class Spent:
-    """What language models cost in a time, calls under way at their most."""
+    """What language models cost in a period; calls under way count with the most they may cost."""
 
     tokens: int
     usd: Decimal
 
 
 class ModelCosts:
-    """What language models cost, as the ledger of the workers has it."""
+    """What language models cost, according to the workers' ledger."""
 
     def __init__(self, place: Path | URL) -> None:
         self._file = place if isinstance(place, Path) else None
@@ -67,14 +67,14 @@ class ModelCosts:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """Those of the settings' database."""
+        """The costs in the database of the settings."""
         return cls(database_place(settings, LEDGER))
 
     def on(self, days: Sequence[date], owner: str | None) -> Spent | None:
-        """What was spent on these days, by one owner or by all; None where nothing here knows. Blocks.
+        """What was spent on these days, by one owner or by all; None if there is no ledger here. Blocks.
 
         Raises:
-            DatabaseLostError: the database is away.
+            DatabaseLostError: the database cannot be reached.
         """
         if self._file is not None and not self._file.exists():
             return None

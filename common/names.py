@@ -1,4 +1,4 @@
-"""Names of people, groups and agents, and words to agents: what every entry point takes."""
+"""Names of people, groups and agents, and words to agents: what every entry point accepts."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from common.approval.types import GROUP, MAX_WORDS
 from common.digest import digest_bytes
 
 MAX_NAME = 200
-# What is looked for may be a name with a prefix.
+# A search term may be a name with a prefix.
 MAX_FINDABLE = MAX_NAME + 50
-# Ids of the workflows that are not agents, and how those of others of their kind begin.
+# Ids of workflows that are not agents, and prefixes of such ids.
 RESERVED = frozenset({"archivist", "eraser", "mailroom"})
 RESERVED_PREFIXES = ("notice:", "archivist-", "batch:")
 
 
 class UnusableValueError(ValueError):
-    """A name or words that could be sent, but not be found, shown or taken; the message says why."""
+    """A name or words that could be sent, but not found, shown or accepted; the message says why."""
 
 
 def is_storable(text: str) -> bool:
@@ -25,7 +25,7 @@ def is_storable(text: str) -> bool:
 
 
 def check_findable(value: str) -> str:
-    """``value``, if Temporal's visibility can look for it.
+    """``value``, if Temporal's visibility can search for it.
 
     Raises:
         UnusableValueError: it has quotes, backslashes or control characters. Server 1.32 does not find such
@@ -84,10 +84,10 @@ def check_agent_id(id: str) -> str:
 
 
 def check_words(text: str, what: str) -> str:
-    """``text``, if an agent takes it for ``what`` people said.
+    """``text``, if an agent accepts it; ``what`` names it in the error.
 
     Raises:
-        UnusableValueError: it says nothing, or too much.
+        UnusableValueError: it is empty or too long.
     """
     if not text.strip():
         raise UnusableValueError(f"{what} is empty: say it in words.")

@@ -12,16 +12,16 @@ from pathlib import Path
 from common.files import write_atomically
 from common.settings import Settings
 
-# Of a write whose folder is removed meanwhile, as one that was left empty.
+# For a write whose folder is removed meanwhile because it was empty.
 MAX_TRIES = 100
 
 
 class ObjectMissingError(Exception):
-    """There is no object of that key; the message names it."""
+    """There is no object with that key; the message names it."""
 
 
 class ObjectUnreadableError(ObjectMissingError):
-    """The object is there, but not as it was written; for whoever can do without it, it is missing."""
+    """The object is there, but not as it was written. Callers who can do without it treat it as missing."""
 
 
 class StoreUnavailableError(Exception):
@@ -29,8 +29,8 @@ class StoreUnavailableError(Exception):
 
     Args:
         message: what it could not do, and why.
-        mend: what a person may do about it, where that is known.
-        refuses: no retry helps before that is done; else it is only away.
+        mend: what a person can do about it, if known.
+        refuses: no retry helps before that is done; otherwise the store is just out of reach.
     """
 
     quotes_nothing = True
@@ -89,7 +89,7 @@ class ObjectStore(ABC):
 
     @abstractmethod
     def look(self) -> None:
-        """See, at little cost, that the place where objects lie can be used."""
+        """Check, at little cost, that the place where objects are kept can be used."""
 
 
 def open_store(settings: Settings) -> ObjectStore:
@@ -102,7 +102,7 @@ def open_store(settings: Settings) -> ObjectStore:
 
 
 def objects_folder(settings: Settings) -> Path:
-    """Where objects lie if there is no bucket."""
+    """The folder for objects if there is no bucket."""
     return settings.state.objects or settings.data_dir / "objects"
 
 

@@ -1,6 +1,6 @@
-"""What agents kept in the data folder before it went to the object store; agents of then still refer to it.
+"""What agents kept in the data folder before there was an object store; older agents still refer to it.
 
-It is read and forgotten, and not written any more.
+It is only read and erased, and not written any more.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class OldArtifacts:
 
     @classmethod
     def of(cls, settings: Settings) -> OldArtifacts:
-        """Those in the data folder."""
+        """The old artifacts in the data folder."""
         return cls(settings.data_dir / "artifacts")
 
     def get(self, sha256: str) -> bytes | None:
@@ -44,7 +44,7 @@ class OldArtifacts:
                 if each.stem not in others and artifact.exists():
                     sizes.append(artifact.stat().st_size)
                     artifact.unlink()
-                # Last, so that an attempt that is killed before finds the artifact again.
+                # Last, so that after a kill the next attempt finds the artifact again.
                 each.unlink(missing_ok=True)
         return sizes
 

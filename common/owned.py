@@ -1,6 +1,6 @@
-"""What is kept for an owner in the object store, beyond any one agent, and is nobody's evidence.
+"""What is kept for an owner in the object store, independent of any one agent: a cache, not evidence.
 
-It only saves time: it may be deleted at any moment, and `forget --owner` deletes all of it.
+It only saves time, so it may be deleted at any moment; `forget --owner` deletes all of it.
 """
 
 from __future__ import annotations
@@ -9,5 +9,5 @@ from common.digest import digest_bytes
 
 
 def owned_prefix(owner: str) -> str:
-    """Where every key begins of what is kept for `owner`."""
+    """The key prefix of what is kept for `owner`."""
     return f"owned/v1/{digest_bytes(owner.encode())[:32]}/"

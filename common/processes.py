@@ -1,9 +1,9 @@
-"""Processes of activities, which end with the worker, however it ends.
+"""Processes of activities, which end with the worker, however the worker ends.
 
-A worker that is killed cannot end what it has started, so a small program is told of each such process: when
-the pipe between them closes, it kills them and what they have started. Having each process ask the kernel for
-its own end (PR_SET_PDEATHSIG) reaches no process below it, hangs on the thread that started it, is there on
-Linux alone, and takes one more program for each process.
+A worker that is killed cannot kill its child processes, so a small program is told of each: when the pipe to
+the worker closes, it kills them and their descendants. PR_SET_PDEATHSIG would not do: it does not reach
+descendants, depends on the thread that started the process, exists only on Linux, and needs a further program
+per process.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def started(argv: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[by
 
     Args:
         argv: the program and its arguments.
-        options: those of `subprocess.Popen`.
+        options: passed to `subprocess.Popen`.
 
     Raises:
         OSError: it cannot be started.
@@ -43,7 +43,7 @@ def started(argv: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[by
 
 
 class _Reaper:
-    """The program that is told; started with the first process, and again if it was lost."""
+    """The reaper program; started with the first process, and again if it was lost."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -51,7 +51,7 @@ class _Reaper:
         self._program: subprocess.Popen[bytes] | None = None
 
     def tell(self, pid: int, *, runs: bool) -> None:
-        """That a process runs, or has ended."""
+        """Report that a process runs, or has ended."""
         with self._lock:
             (self._pids.add if runs else self._pids.discard)(pid)
             try:

@@ -1,6 +1,6 @@
-"""Programs that Python packages install, found where this Python puts their scripts.
+"""Programs that Python packages install, looked up in this Python's folder of scripts.
 
-That is beside the interpreter in a virtual environment, and another folder on a system's own Python.
+In a virtual environment, that is beside the interpreter; for a system's own Python, it is another folder.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from common.in_words import InWords
 from common.shown import Shown
 
 Money = Amount
-# As the source of prices names it; the names of indices begin with `^` at some.
+# As the price source names it; at some sources, names of indices begin with `^`.
 Symbol = Annotated[
     str,
     Field(pattern=r"^\^?[A-Z0-9][A-Z0-9.\-/]{0,19}$"),
@@ -20,7 +20,7 @@ Symbol = Annotated[
 
 
 class Quote(BaseModel, frozen=True):
-    """What one unit of `symbol` cost at the moment `at`, and who says so."""
+    """What one unit of `symbol` cost at the moment `at`, and according to whom."""
 
     symbol: Annotated[Symbol, Shown(internal=True)]
     price: Annotated[Money, Shown("Price")]

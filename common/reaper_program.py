@@ -1,7 +1,7 @@
-"""A program of its own: kills processes once whoever started them is gone.
+"""A separate program that kills processes once the process that started them is gone.
 
 `processes.py` starts it. It reads lines from standard input, `+PID` for a process that leads a session and
-`-PID` for one that has ended, and kills what is left when that closes.
+`-PID` for one that has ended, and kills those left when its input closes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 
 def kill(leaders: Collection[int]) -> None:
-    """Kill these processes with their groups, their sessions and all that is below them."""
+    """Kill these processes with their groups, their sessions and all their descendants."""
     found = _with_all_below(leaders)
     for leader in leaders:
         kill_group(leader)
@@ -31,11 +31,11 @@ def kill_group(leader: int) -> None:
 
 
 def _with_all_below(leaders: Collection[int]) -> set[int]:
-    """These processes, those in their sessions, and those below; only these where there is no `/proc`."""
+    """These processes, those in their sessions, and descendants; without `/proc`, only these processes."""
     parents = dict[int, tuple[int, int]]()
     for file in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):  # it has just ended
-            # The name before the last parenthesis may hold anything.
+            # The process name, before the last parenthesis, may contain anything.
             _, parent, _, session = file.read_text(errors="replace").rpartition(")")[2].split()[:4]
             parents[int(file.parent.name)] = int(parent), int(session)
     found, more = set[int](), set(leaders)
@@ -46,7 +46,7 @@ def _with_all_below(leaders: Collection[int]) -> set[int]:
 
 
 def main() -> None:
-    """Kill what is left at the end of standard input."""
+    """Kill the processes that are left at the end of standard input."""
     left = set[int]()
     for line in sys.stdin:
         (left.add if line.startswith("+") else left.discard)(int(line[1:]))

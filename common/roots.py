@@ -31,7 +31,7 @@ class Roots:
     Args:
         file: the JSON file; it may change at any time.
         directory: who is in which group.
-        closed: the data folder and that of the objects.
+        closed: the data folder and the folder of objects.
         usual: the roots of everybody while there is no file.
     """
 
@@ -48,7 +48,7 @@ class Roots:
     def load(cls, settings: Settings) -> Roots:
         """The roots of the setting ``HIBERNAUT_ROOTS``, else of ``roots.json`` in the data folder.
 
-        Without either they are those of the embedded stack that runs on this data folder, else none.
+        Without either, they are those of the embedded stack that runs on this data folder, else none.
 
         Raises:
             SettingsError: the named file is missing, or it is not a file of roots.
@@ -76,7 +76,7 @@ class Roots:
 
 
 def check_path(territory: Territory, field: str, path: str) -> None:
-    """Check the path in the field of that name, with the links on it followed.
+    """Check the path in the field of that name, with its links followed.
 
     Raises:
         PathRefusedError: agents of the territory's owner may not use it.

@@ -20,13 +20,13 @@ READ_SECONDS = 30
 CONNECTIONS = 16
 # Keys in one request to delete.
 DELETE_BATCH = 1000
-# What may pass by itself, by the error codes of S3 and of its client library.
+# What may pass without intervention, as error codes of S3 and of its client library.
 OUTAGES = (
     *("EndpointConnectionError", "ConnectTimeoutError", "ConnectionClosedError", "ReadTimeoutError"),
     *("SSLError", "ProxyConnectionError", "ResponseParserError"),
 )
 EXPIRED = ("ExpiredToken", "CredentialRetrievalError")
-# How a person mends each.
+# How a person can fix each.
 FIXES = {
     (
         *("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", *EXPIRED),
@@ -49,7 +49,7 @@ class S3Store(ObjectStore):
     """A bucket. Credentials are found as boto3 finds them; its own retries are off.
 
     Args:
-        settings: name the bucket.
+        settings: the settings that name the bucket.
         variable: the setting that errors name.
     """
 
@@ -139,7 +139,7 @@ class S3Store(ObjectStore):
             where = {"Prefix": self._prefix + prefix}
             rules.append({"ID": name, "Status": "Enabled", "Filter": where, "Transitions": [move]})
         if rules == found:
-            # A service that knows no such rules takes a deletion of them for one of the bucket.
+            # A service without such rules takes a request to delete them as one to delete the bucket.
             return
         with self._reports("set the rule for", prefix):
             if rules:
@@ -159,7 +159,7 @@ class S3Store(ObjectStore):
 
     @property
     def _client(self) -> Any:
-        # Not in `__init__`: botocore takes 0.2 s to load; a process that stores nothing large is spared it.
+        # Not in `__init__`: botocore takes 0.2 s to import, which most processes do not need.
         with self._opening:
             if self._opened is None:
                 from botocore.config import Config
@@ -202,7 +202,7 @@ class S3Store(ObjectStore):
 
 @functools.cache
 def _descriptions(folders: str | None) -> Any:
-    """What botocore reads of S3 before it can make a client, once for all of them: it keeps 12 MB of it."""
+    """The description of S3 that botocore needs for a client; shared by all, because it takes 12 MB."""
     from botocore.loaders import create_loader
 
     return create_loader(folders)

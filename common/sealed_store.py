@@ -1,4 +1,4 @@
-"""What is kept outside Temporal, encrypted where payloads are, under the same keys; an object store of it."""
+"""Encrypts what is kept outside Temporal, if payloads are encrypted, with the same keys; also as a store."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from common.temporal.codec import ENCRYPTED, KEY_ID, EncryptingCodec, Unreadable
 
 
 class Sealer:
-    """Encrypts what is kept outside Temporal, where payloads are encrypted, each thing bound to its name."""
+    """Encrypts what is kept outside Temporal, if payloads are encrypted; each thing is bound to its name."""
 
     def __init__(self, codec: EncryptingCodec | None) -> None:
         self._cipher = codec.cipher if codec else None
         self.seals = codec is not None and codec.writes
 
     def seal(self, name: str, data: bytes) -> bytes:
-        """`data` encrypted for `name`; as it is where nothing is encrypted."""
+        """`data` encrypted for `name`; unchanged if nothing is encrypted."""
         if self._cipher is None or not self.seals:
             return data
         id = self._cipher.key_id
@@ -30,10 +30,10 @@ class Sealer:
         )
 
     def open(self, name: str, body: bytes) -> bytes | None:
-        """What was encrypted for `name`; None where `body` is not encrypted.
+        """What was encrypted for `name`; None if `body` is not encrypted.
 
         Raises:
-            UnreadableError: its key is unknown, it was changed, or it is another name's.
+            UnreadableError: its key is unknown, it was changed, or it was encrypted for another name.
         """
         if self._cipher is None:
             return None
@@ -48,11 +48,11 @@ class Sealer:
 
 
 class SealedStore(ObjectStore):
-    """Another store, which sees ciphertext. An object is bound to its key: moved to another, it is refused.
+    """An encrypting layer over another store. An object is bound to its key: moved to another, it is refused.
 
     Args:
-        objects: the store beneath.
-        codec: encrypts, and says whether plain objects are read; without one, all are plain.
+        objects: the underlying store.
+        codec: encrypts, and says whether plain objects are accepted; without one, all are plain.
     """
 
     def __init__(self, objects: ObjectStore, codec: EncryptingCodec | None) -> None:
@@ -84,11 +84,11 @@ class SealedStore(ObjectStore):
         return body if data is None else data
 
     def head(self, key: str) -> StoredObject | None:
-        """See the interface. The size is that of what is stored."""
+        """See the interface. The size is that of the stored bytes."""
         return self._objects.head(key)
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
-        """See the interface. Sizes are those of what is stored."""
+        """See the interface. Sizes are those of the stored bytes."""
         return self._objects.list(prefix)
 
     def delete(self, keys: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""How plans and results are shown to people, told where their fields are declared.
+"""How plans and results are shown to people, declared with their fields.
 
     class Offer(BaseModel):
         price: Annotated[Decimal, Shown("Price", currency="EUR")]
@@ -7,8 +7,8 @@
         @property
         def total(self) -> Annotated[Decimal, Shown("The total", currency="EUR")]: ...
 
-Nothing has to be declared: what is not is shown by its name and by what it looks like. A property is shown
-only where it is declared. None of this is signed; what is signed can always be seen whole beside it.
+Declarations are optional: without one, a field is shown by its name and the form of its value. A property is
+shown only if it is declared. None of this is signed; what is signed can always be seen in full beside it.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ class Shown:
     """How a field is shown.
 
     Attributes:
-        label: its name for people; made of the field's name where empty.
-        unit: what stands behind its number, such as `letters`.
-        currency: what stands behind an amount of money, such as `USD`.
+        label: its name for people; if empty, derived from the field's name.
+        unit: what follows a number, such as `letters`.
+        currency: what follows an amount of money, such as `USD`.
         form: `text` keeps its line breaks, `markdown` is rendered, `diff` is a unified diff, `share` a part
             of one, `file` the path of a file that the agent wrote, shown by its name.
-        order: lower ones come first; equal ones as they are declared.
-        internal: left out above, and seen only where the whole plan is.
-        heading: in a list of records, what each is headed by.
-        file: what the artifact is called when it is opened; its ending says how.
+        order: lower ones come first; equal ones in the order of their declaration.
+        internal: shown only with the whole plan.
+        heading: in a list of records, the heading of each.
+        file: the artifact's file name when it is opened; its extension says how.
     """
 
     label: str = ""
@@ -59,10 +59,10 @@ PLAIN = Shown()
 
 @dataclass(frozen=True)
 class ShownField:
-    """A field with how it is shown, and what its type says: the model within it, a number, a time.
+    """A field with how it is shown, and what its type is: a nested model, a number, a time.
 
-    `derived`: it is a property, and no part of what is signed. `may_be_blank`: it is empty where there is
-    nothing to say, and not shown then.
+    `derived`: it is a property, and not part of what is signed. `may_be_blank`: it may be empty, and is not
+    shown then.
     """
 
     shown: Shown
@@ -79,7 +79,7 @@ UNTYPED = ShownField(PLAIN)
 
 @cache
 def shown_fields(kind: type[BaseModel]) -> dict[str, ShownField]:
-    """The fields of a type, and its properties that are shown, in the order in which they are shown."""
+    """The fields and the shown properties of a type, in the order in which they are shown."""
     found = {
         name: replace(
             _field(field.annotation, field.metadata, derived=False), may_be_blank=field.default == ""
@@ -114,7 +114,7 @@ def _field(annotation: Any, metadata: list[Any], *, derived: bool) -> ShownField
 
 
 def _parts(hint: Any) -> Iterator[Any]:
-    """What an annotation is made of: its types, and what it is annotated with."""
+    """The parts of an annotation: its types, and its metadata."""
     origin = get_origin(hint)
     if origin is Annotated:
         yield from hint.__metadata__
@@ -127,7 +127,7 @@ def _parts(hint: Any) -> Iterator[Any]:
 
 
 def _hint(member: property) -> Any:
-    """What a property returns; None where its types cannot be named here."""
+    """The return annotation of a property; None if its types cannot be resolved here."""
     with suppress(NameError, TypeError):
         return get_type_hints(member.fget, include_extras=True).get("return")
     return None

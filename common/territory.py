@@ -1,4 +1,4 @@
-"""Where the agents of one owner may read and write. It imports little, for processes that do one thing."""
+"""Where the agents of one owner may read and write. It imports little, because small processes use it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-# They show processes, devices and other places by a second name.
+# They expose processes, devices and other places under a second name.
 _SYSTEM = (Path("/proc"), Path("/sys"), Path("/dev"))
 
 
@@ -20,10 +20,10 @@ class Territory:
     """Where the agents of one owner may read and write. All paths are real ones, free of links.
 
     Attributes:
-        owner: whose agents.
-        roots: the folders below which they may.
-        closed: the data folder and that of the objects, which none may.
-        home: the home folder, of which what begins with a dot counts only if a root lies in it.
+        owner: the owner of the agents.
+        roots: the folders below which they may read and write.
+        closed: the data folder and the folder of objects, which no agent may use.
+        home: the home folder; an entry of it that begins with a dot is allowed only if a root lies in it.
     """
 
     owner: str
@@ -38,7 +38,7 @@ class Territory:
             return False
         roots = [root for root in self.roots if place.is_relative_to(root)]
         if self.home and self.home in place.parents:
-            # Where keys, tokens and other programs' settings lie.
+            # Keys, tokens and settings of other programs are here.
             first = self.home / place.relative_to(self.home).parts[0]
             if first.name.startswith("."):
                 return any(root.is_relative_to(first) for root in roots)
@@ -52,7 +52,7 @@ class Territory:
         return bool(closed) and any(_identity(each) in closed for each in (place, *place.parents))
 
     def as_json(self) -> list[JsonValue]:
-        """What `from_json` makes the same territory of, in another process."""
+        """The territory as JSON, for `from_json` in another process."""
         home = None if self.home is None else str(self.home)
         return [self.owner, [str(root) for root in self.roots], [str(each) for each in self.closed], home]
 
@@ -63,12 +63,12 @@ class Territory:
         return cls(owner, tuple(map(Path, roots)), tuple(map(Path, closed)), home and Path(home))
 
 
-# For what names no path: nothing.
+# For what has no paths.
 NOWHERE = Territory("", ())
 
 
 def real_path(path: str) -> Path:
-    """`path` with its links followed; a place in no territory, where it is relative or unusable."""
+    """`path` with its links followed; if it is relative or unusable, a place in no territory."""
     try:
         return Path(os.path.realpath(path) if os.path.isabs(path) else os.devnull)
     except (OSError, ValueError):

@@ -1,3 +1,3 @@
-"""The version of Hibernaut, as `pyproject.toml` has it; an installation has no such file."""
+"""The version of Hibernaut, the same as in `pyproject.toml`, which an installation does not have."""
 
 VERSION = "0.1.0"

@@ -1,6 +1,6 @@
 """Text that people decide about, shown so that nothing in it is hidden or looks like something else.
 
-What is invisible, reorders what is around it, or imitates an ASCII letter among ASCII letters is spelled out.
+Characters that are invisible, reorder others, or imitate an ASCII letter among ASCII letters are spelled out.
 Ordinary words of any script stay as they are.
 """
 
@@ -19,21 +19,22 @@ _CYRILLIC = "АВЕЅІЈКМНОРСТУХҮӀԚԜҺаеосрухіјѕһԁԛ�
 _GREEK = "ΑΒΕΖΗΙΚΜΝΟΡΤΥΧϹνικορυχϲ"
 _OTHER = "օսհոցքԼՍՕɑɡɩĸ"
 LOOKALIKES = frozenset(_CYRILLIC + _GREEK + _OTHER)
-# Scripts whose letters imitate ASCII ones, or turn the direction, and are not written within a word of these.
+# Scripts whose letters imitate ASCII ones or reverse the direction, and do not occur in words with ASCII
+# letters.
 _FOREIGN = (
     *("CHEROKEE", "LISU", "COPTIC", "ARMENIAN", "DESERET", "OSAGE", "CANADIAN", "GOTHIC", "VAI", "WARANG"),
     *("HEBREW", "ARABIC", "SYRIAC", "THAANA", "NKO", "LATIN LETTER SMALL", "LATIN SMALL LETTER DOTLESS J"),
 )
-# Signs that look like those of paths and addresses, and in these also hyphens.
+# Signs that look like those in paths and addresses, and hyphens, which count only there.
 _SIGNS = re.compile("[／∕⁄⧸╱⟋＼﹨⧵∖⧹．․﹒ꓸ：﹕ː∶꞉։׃＠﹫‚ǃǀ]")
 _HYPHENS = re.compile("[‐‑⁃−]")
 _PATHLIKE = re.compile(r"[\\/@_:]|\w\.\w|^[-‐‑⁃−]")
-# Blank, though Unicode calls them letters, marks or symbols; and strokes through the letter before.
+# Blank, although Unicode calls them letters, marks or symbols; and strokes through the preceding letter.
 _BLANK = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\ufffc\U000e0100-\U000e01ef"
     "\u0334-\u0338\u20d2\u20d3\u20d8-\u20da\u20e0\u20e5\u20e6\u20ea\u20eb]"
 )
-# What typesetting of some languages needs between words; it is spelled out where spaces matter.
+# Spaces that the typography of some languages needs; spelled out only where spaces matter.
 _USUAL_SPACES = frozenset("\u00a0\u202f\u3000")
 _PLAIN = re.compile(r"[\n\t\x20-\x7e]*")
 _LINE_BREAK = re.compile("[ \t]*[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]+[ \t]*")
@@ -46,19 +47,19 @@ def visible(text: str, *, spaces: bool = False) -> str:
     """``text`` with invisible, reordering and imitating characters spelled out, such as `\\u202e`.
 
     Args:
-        text: may be anything. Its line feeds and tabs stay.
-        spaces: spell out every space but the ordinary one, too.
+        text: any text. Its line feeds and tabs stay.
+        spaces: also spell out every space but the ordinary one.
     """
     return _shown(text, spaces, _spelled)
 
 
 def escaped(text: str) -> str:
-    """The same with every odd space and tab, all as JSON writes it: a JSON document stays what it is."""
+    """The same, including unusual spaces and tabs, with JSON escapes: a JSON document keeps its meaning."""
     return _shown(text.replace("\t", "\\u0009"), True, _spelled_in_json)
 
 
 def one_line(text: str) -> str:
-    """``text`` with a space for each line break, so that none of it passes for a line of its surroundings."""
+    """``text`` with a space for each line break, so that no part of it passes for a line of its own."""
     return _LINE_BREAK.sub(" ", text)
 
 
@@ -66,7 +67,7 @@ OneLine = Annotated[str, AfterValidator(one_line)]
 
 
 def _shown(text: str, spaces: bool, spell: Spell) -> str:
-    # What is spelled out changes what is beside it: looked at again until nothing is left.
+    # Spelling out one character can change how its neighbours count, so repeat until nothing changes.
     while not _PLAIN.fullmatch(text) and (shown := _shown_once(text, spaces, spell)) != text:
         text = shown
     return text
@@ -74,7 +75,7 @@ def _shown(text: str, spaces: bool, spell: Spell) -> str:
 
 def _shown_once(text: str, spaces: bool, spell: Spell) -> str:
     text = "".join(spell(char) if _is_hidden(char, spaces) else char for char in text)
-    # Of a text that is written in another script, words that happen to look like Latin ones are ordinary.
+    # In a text of another script, words that happen to look like Latin ones are ordinary.
     strict = not any(_is_foreign_text(word[0]) for word in _WORD.finditer(text))
     return re.sub(r"\S+", lambda token: _unmasked(token[0], strict, spell), text)
 
@@ -89,7 +90,7 @@ def _is_hidden(char: str, spaces: bool) -> bool:
 
 
 def _is_foreign_text(word: str) -> bool:
-    """Whether a word is of another script, and of more than what imitates ASCII."""
+    """Whether a word is in another script, and not only of letters that imitate ASCII."""
     return not _has_ascii(word) and any(not char.isascii() and not _imitates(char) for char in word)
 
 
@@ -98,7 +99,7 @@ def _has_ascii(text: str) -> bool:
 
 
 def _unmasked(token: str, strict: bool, spell: Spell) -> str:
-    """A token with those letters and signs spelled out that imitate ASCII."""
+    """A token with the letters and signs that imitate ASCII spelled out."""
     if token.isascii():
         return token
     is_ascii = _has_ascii(token)
@@ -113,10 +114,10 @@ def _unmasked(token: str, strict: bool, spell: Spell) -> str:
 def _unmasked_word(word: str, is_ascii: bool, strict: bool, spell: Spell) -> str:
     mixed = _has_ascii(word)
     odd = [not char.isascii() and (_imitates(char) or (mixed and _is_foreign(char))) for char in word]
-    # A Russian word in a path is ordinary, and so are its letters that look like Latin ones. One without
-    # any other letter imitates a Latin word, if it is long enough, unless all around it is Russian, too.
+    # A Russian word in a path is ordinary, and so are those of its letters that look Latin. But a word of
+    # only such letters imitates a Latin word if it is long enough, unless the text around it is Russian, too.
     whole = all(char.isascii() or found for char, found in zip(word, odd, strict=True))
-    # Full-width and mathematical ones have no other use than to look so; `Ⅴ` and `ℓ` have.
+    # Full-width and mathematical letters have no other use than to look like ASCII; `Ⅴ` and `ℓ` have.
     styled = any(found and ord(char) >= 0xFF00 for char, found in zip(word, odd, strict=True))
     if mixed or (whole and (is_ascii or styled or (strict and len(word) > 2))):
         return "".join(spell(char) if found else char for char, found in zip(word, odd, strict=True))

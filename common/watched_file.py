@@ -20,7 +20,7 @@ class WatchedFile(Generic[Content]):
     Args:
         variable: the setting that names the file in errors.
         file: where it is, or may be created.
-        read: parses the bytes; raises ValueError where they are invalid.
+        read: parses the bytes; raises ValueError if they are invalid.
         empty: the content while there is no file.
         example: what such a file looks like, for the error.
         required: whether a missing file is an error rather than `empty`.
@@ -49,7 +49,7 @@ class WatchedFile(Generic[Content]):
         """
         try:
             status = self._file.stat()
-            # Not by the time alone: images and copies give different files the same one.
+            # Not by the time alone: container images and copies give different files the same time.
             seen = (status.st_mtime_ns, status.st_ino, status.st_size)
             if seen != self._seen:
                 self._content = self._read(self._file.read_bytes())
@@ -66,7 +66,7 @@ class WatchedFile(Generic[Content]):
 
     @property
     def changed_at(self) -> datetime | None:
-        """When the file was last written; None while there is none, or it cannot be looked at."""
+        """When the file was last written; None while there is none, or it cannot be accessed."""
         try:
             return datetime.fromtimestamp(self._file.stat().st_mtime, UTC)
         except OSError:

@@ -1,8 +1,8 @@
-"""Takes out of the image's environment what nothing in it uses, while the image is built.
+"""Removes from the image's environment what nothing in it uses, while the image is built.
 
     python slim.py FOLDER
 
-Programs of their own go to FOLDER, from where each target takes what it needs.
+Standalone programs go to FOLDER, from where each target takes what it needs.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ import sysconfig
 from pathlib import Path
 
 PROGRAMS = ("hadolint", "litestream", "oxlint", "ruff", "shellcheck", "temporal", "zizmor")
-# Of Amazon's services, those that are asked, and those by which credentials are found.
+# The AWS services that are used, and those that provide credentials.
 SERVICES = {"bedrock", "bedrock-runtime", "s3", "signin", "sso", "sso-oidc", "sts"}
-# Sources of what is compiled already, what checks types, and fonts of printers.
+# Sources of compiled code, type stubs, and printer fonts.
 SUFFIXES = {".a", ".afm", ".c", ".cpp", ".h", ".hpp", ".proto", ".pxd", ".pxi", ".pyi", ".pyx", ".rs"}
-# Parts of packages that nothing here imports, as patterns below `site-packages`.
+# Parts of packages that nothing here imports, as patterns under `site-packages`.
 UNUSED = (
     "**/tests",
     "boto3/data/*",
     "boto3/examples",
     "duckdb/experimental",
-    # Of plots only PNG is written, for which no font has to be cut down.
+    # Plots are only written as PNG, which needs no font subsetting.
     "fontTools/*Lib",
     "fontTools/*2*u",
     "fontTools/pens",
@@ -53,12 +53,12 @@ UNUSED = (
     "temporalio/bridge/sdk-core",
     "tiktoken",
 )
-# Of the languages that can be coloured, the demo's.
+# Of the syntax highlighters, only the demo's.
 LEXERS = {"__init__.py", "_mapping.py", "diff.py"}
 
 
 def main(programs: Path) -> None:
-    """Move programs, delete the rest."""
+    """Move the programs, and delete everything unused."""
     programs.mkdir()
     for name in PROGRAMS:
         shutil.move(Path(sysconfig.get_path("scripts"), name), programs / name)
@@ -76,19 +76,19 @@ def main(programs: Path) -> None:
         if service.is_dir() and service.name not in SERVICES:
             shutil.rmtree(service)
     for locale in (packages / "babel" / "locale-data").iterdir():
-        # The main text of a page is found without them.
+        # Extraction of a page's main text works without them.
         if locale.stem not in ("root", "en"):
             locale.unlink()
     for file in packages.rglob("*"):
         if file.suffix in SUFFIXES:
             file.unlink()
-        # Those in `*.libs` have been patched, and may not survive it.
+        # Those in `*.libs` are patched, and might not survive strip.
         elif file.suffix == ".so" and file.parent.suffix != ".libs":
             subprocess.run(["strip", "--strip-unneeded", file], check=True)  # noqa: S607 -- the image's own
 
 
 def _delete(path: Path) -> None:
-    """A file, or a folder with all in it; one may have lain in another that is gone."""
+    """Delete a file or a folder tree; it may be gone already, with a folder that held it."""
     if path.is_dir():
         shutil.rmtree(path)
     else:

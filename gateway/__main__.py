@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 
 if __name__ == "__main__":
-    # As `worker.py` does: little that imports make is garbage.
+    # As in `worker.py`: imports create little garbage, so do not collect it.
     gc.disable()
 
 import asyncio
@@ -28,12 +28,12 @@ OPTIONS: dict[str, Any] = {
     # Approval links are secrets, and an access log would contain them.
     "access_log": False,
     "server_header": False,
-    # `X-Forwarded-For` would let anyone on this machine choose the address that bad tokens are counted by.
+    # With `X-Forwarded-For`, anyone on this machine could pick the address that bad tokens count against.
     "proxy_headers": False,
     "http": PromptH11Protocol,
     "h11_max_incomplete_event_size": 32 * 1024,
     "timeout_keep_alive": 30,
-    # Event streams do not end by themselves; their readers reconnect to the next process.
+    # Short: event streams never end by themselves, and their readers reconnect to the next process.
     "timeout_graceful_shutdown": 3,
     "lifespan": "on",
 }

@@ -1,4 +1,4 @@
-"""Assembles the gateway: its parts, its routes, its errors, its middleware."""
+"""Assembles the gateway from its parts, routes, error handlers and middleware."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ KNOWN_ERRORS: tuple[type[Exception], ...] = (
 
 
 def build(gateway: Gateway, http: httpx.AsyncClient) -> Edge:
-    """The application on its parts; it closes ``http`` when it ends."""
+    """Build the application from its parts; it closes ``http`` on shutdown."""
     at = gateway.settings.http
     ui_http = web_ui.client()
 
@@ -93,7 +93,7 @@ def build(gateway: Gateway, http: httpx.AsyncClient) -> Edge:
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
-        # `/agents/` is not `/agents`, and nobody is redirected from one to the other.
+        # Serve `/agents` only; do not redirect `/agents/` to it.
         redirect_slashes=False,
     )
     app.state.gateway = gateway
@@ -104,7 +104,7 @@ def build(gateway: Gateway, http: httpx.AsyncClient) -> Edge:
         }
         for status, words in ERRORS.items()
     }
-    # Starts come first: POST `/agents/{kind}` is theirs.
+    # Starts come first: they own POST `/agents/{kind}`.
     for each in (starts, agents, files, steering, batches, operations):
         app.include_router(each.router, responses=described)
     for page in USER_PAGES:
@@ -139,14 +139,14 @@ async def build_from(settings: Settings) -> Edge:
 
 
 async def _answer(request: Request, error: Exception) -> Response:
-    """The error as a page below the pages' paths, as a problem document everywhere else."""
+    """The error, as a page under the pages' paths and as a problem document everywhere else."""
     if request.url.path.startswith(PAGES):
         return error_page(request, error)
     return problems.respond(error)
 
 
 def _describe_problems(app: FastAPI) -> None:
-    """Add the problem document to the OpenAPI schemas, where every route's errors refer to it."""
+    """Add the problem document, which every route's errors refer to, to the OpenAPI schemas."""
     inner = app.openapi
 
     def openapi() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A batch as its page shows it: its bar, its lists, its questions in groups of those that are alike."""
+"""A batch as its page shows it: its bar, its lists, and its questions grouped by likeness."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from common.client.batches import counts, percent
 
 @dataclass(frozen=True)
 class Segment:
-    """A part of a bar that is 100 wide: what it stands for, where it begins, and how wide it is."""
+    """A part of a bar 100 units wide: what it stands for, where it begins, and its width."""
 
     name: str
     x: float
@@ -29,7 +29,7 @@ class Bar:
 
     @classmethod
     def of(cls, batch: BatchStatus) -> Bar:
-        """The bar of a batch: what is done, quarantined and in flight, in this order."""
+        """The bar of a batch: done, quarantined and in flight, in this order."""
         segments, x = list[Segment](), 0.0
         for name, count in (
             ("done", batch.done),
@@ -44,9 +44,9 @@ class Bar:
 
 @dataclass(frozen=True)
 class Group:
-    """Questions that are alike, in the words of the first; `shown` says which, signed, for the form.
+    """A group of like questions, in the words of the first. `shown` lists them, signed, for the form.
 
-    The form is filled in with those that are `ticked`, by agent and request, and the `note`.
+    The form has those in `ticked`, by agent and request, ticked, and the `note` filled in.
     """
 
     id: str
@@ -59,7 +59,7 @@ class Group:
 
 
 def groups_of(items: Iterable[AskedItem]) -> dict[str, list[AskedItem]]:
-    """The questions by their groups, the largest first."""
+    """The questions by group, the largest group first."""
     found = dict[str, list[AskedItem]]()
     for item in items:
         found.setdefault(item.group, []).append(item)

@@ -1,4 +1,4 @@
-"""How all agents are, for `/metrics`: counted in Temporal when somebody asks, and not too often."""
+"""Gauges about all agents for `/metrics`, counted in Temporal on request but not too often."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from common.settings import Settings
 from common.temporal import search_attributes
 from gateway.counts import RUNNING, age_of_oldest, count_of
 
-# A census is good for so long, and may take so long; whoever scrapes waits for no more.
+# How long a census stays valid, and how long one may take: a scrape waits no longer.
 FRESH = 30.0
 PATIENCE = 5.0
-# Of the agents that may be in trouble so many are looked at, and for so long.
+# How many agents in possible trouble to diagnose, and for how long.
 MOST, BRIEFLY = 200, timedelta(seconds=1)
 WORKFLOWS, ACTIVITIES = TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
 
@@ -39,7 +39,7 @@ _log = logging.getLogger(__name__)
 
 
 class Census(Collector):
-    """Gauges of all agents, the same on every gateway; a collector of prometheus-client."""
+    """Gauges about all agents, the same on every gateway; a collector for prometheus-client."""
 
     def __init__(self, client: Client, settings: Settings, diagnosis: Diagnosis) -> None:
         self._client, self._settings, self._diagnosis = client, settings, diagnosis
@@ -48,7 +48,7 @@ class Census(Collector):
         self._lock = asyncio.Lock()
 
     async def refresh(self) -> None:
-        """Count anew, unless that was done a moment ago; where Temporal is away, only that is shown."""
+        """Count again, unless the last count is recent; if Temporal is unreachable, report only that."""
         async with self._lock:
             if time.monotonic() - self._taken < FRESH:
                 return
@@ -65,7 +65,7 @@ class Census(Collector):
             self._taken, self._found = time.monotonic(), [up, *found]
 
     def collect(self) -> Iterator[Metric]:
-        """What the last census found."""
+        """The results of the last census."""
         yield from self._found
 
     async def _agents(self, now: datetime) -> list[Metric]:
@@ -96,7 +96,7 @@ class Census(Collector):
         ]
 
     async def _trouble(self, now: datetime) -> list[Metric]:
-        """A full look is dear; how many of the newest are in which trouble is enough for an alert."""
+        """Diagnosing all agents is expensive; counts among the newest suffice for an alert."""
         queue = f"TaskQueue = {quote(self._settings.task_queue)}"
         maybe = in_trouble(now, await self._diagnosis.workers())
         rows = await rows_of(self._client, [*RUNNING, queue, maybe], MOST)
@@ -132,7 +132,7 @@ class Census(Collector):
         try:
             kept = await Builds(self._client, self._settings).kept()
         except AgentClientError:
-            return []  # several deployments, and none is chosen
+            return []  # several deployments, and none is configured
         most = self._settings.deployment.most
         return [
             _gauge("hibernaut_builds", "Builds that the server keeps of the deployment.", kept),

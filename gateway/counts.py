@@ -1,4 +1,4 @@
-"""Counting agents in visibility, which is cheap however many there are."""
+"""Counts agents in visibility, which is cheap however many there are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from common.client.filters import AgentFilter
 from common.client.visibility import exactly
 from common.temporal import search_attributes
 
-# An age is found to a twentieth of itself, between these.
+# An age is found to within 5 %, between these bounds.
 PRECISION, YOUNGEST, OLDEST = 1.05, timedelta(seconds=1), timedelta(days=3650)
 RUNNING = exactly(AgentFilter(status=RunStatus.RUNNING))
 
@@ -24,7 +24,7 @@ async def count_of(client: Client, conditions: Sequence[str]) -> int:
 
 
 async def age_of_oldest(client: Client, conditions: Sequence[str], now: datetime) -> float:
-    """For how many seconds the first has been in its node; visibility does not sort, but it counts."""
+    """Seconds the first agent has been in its node, by bisection: visibility counts, but does not sort."""
 
     async def any_older(age: float) -> bool:
         since = (now - timedelta(seconds=age)).isoformat()

@@ -1,4 +1,4 @@
-"""The form by which a person decides a request: its fields, and how what comes back in them is read."""
+"""The form by which a person decides a request: its fields, and parsing what is submitted."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ class FormDecision:
 
 
 async def read_form(request: Request, fields: int = MAX_FIELDS) -> dict[str, str]:
-    """The text fields of the form in a request's body, of so many at most."""
+    """The text fields of the form in a request's body, at most `fields` of them."""
     form = await request.form(max_files=0, max_fields=fields, max_part_size=MAX_NOTE * 16)
     return {name: value for name, value in form.multi_items() if isinstance(value, str)}
 
 
 def edit_fields(request: ApprovalRequest, labels: Mapping[str, str] | None = None) -> list[EditField]:
-    """Form fields, labelled as the plan is, for those parts of it that the policy lets an approver edit."""
+    """Form fields for what the policy lets an approver edit, labelled as in the plan."""
     return [
         EditField(name, (labels or {}).get(name) or label_of(name), *_as_field(request.plan[name]))
         for name in request.policy.editable
@@ -56,10 +56,10 @@ def edit_fields(request: ApprovalRequest, labels: Mapping[str, str] | None = Non
 
 
 def read_decision(form: Mapping[str, str], request: ApprovalRequest | None) -> FormDecision:
-    """What the form decides about ``request``; without it (no worker answers), edits cannot be read.
+    """The decision about ``request``; without it (no worker answers), edits are ignored.
 
     Raises:
-        FormError: it says nothing, contradicts itself, or holds a value of the wrong type.
+        FormError: the form decides nothing, contradicts itself, or has a value of the wrong type.
     """
     try:
         verdict = Verdict(form.get("verdict", ""))
@@ -87,7 +87,7 @@ def _read_edits(form: Mapping[str, str], request: ApprovalRequest) -> dict[str, 
     """The fields that the form changes, with their new values."""
     edits: dict[str, JsonValue] = {}
     for each in edit_fields(request):
-        # Browsers send CRLF; a field that nobody touched must come back unchanged.
+        # Browsers send CRLF; an untouched field must not count as an edit.
         text = form.get(PREFIX + each.name, each.value).replace("\r\n", "\n")
         if text.strip() != each.value.strip():
             edits[each.name] = _read(each, text)
@@ -126,5 +126,5 @@ def _read(field: EditField, text: str) -> JsonValue:
 
 
 def _refuse_constant(name: str) -> JsonValue:
-    """`NaN` and `Infinity` are no JSON."""
+    """`NaN` and `Infinity` are not JSON."""
     raise ValueError(name)

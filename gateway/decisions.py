@@ -1,4 +1,4 @@
-"""Sending a decision to its agent, and hearing what the agent made of it."""
+"""Sends a decision to its agent, and waits for the outcome."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from common.approval.types import Decision, DecisionRecord, Verdict
 from common.client.client import AgentClient
 from common.client.errors import NoSuchAgentError, NothingToDecideError
 
-# A person waits for the answer; a running worker gives it in a fraction of that.
+# A person is waiting; a running worker answers in a fraction of this.
 OUTCOME_PATIENCE = timedelta(seconds=3)
 
 
@@ -30,9 +30,9 @@ async def decide(
     known: bool = False,
     decision_id: str = "",
 ) -> tuple[Decision, DecisionRecord | None]:
-    """Send a decision and return it once Temporal has it, with what became of it if the agent says so soon.
+    """Send a decision, and return it once Temporal has it, with its outcome if the agent answers soon.
 
-    Raises as ``AgentClient.decide`` does; ``RPCError`` only if it is not known whether Temporal has it.
+    Raises like ``AgentClient.decide``; ``RPCError`` only if it is unknown whether Temporal has it.
     """
     try:
         decision = await agents.decide(
@@ -48,13 +48,13 @@ async def decide(
             decision_id=decision_id,
         )
     except NoSuchAgentError:
-        # The approver has just seen it, so it has ended, and may be archived already.
+        # The approver has just seen it, so it has ended; it may already be archived.
         raise NothingToDecideError(f"nothing to decide: agent {id} has ended.") from None
     return decision, await outcome_of(agents, id, decision)
 
 
 async def receipt_of(agents: AgentClient, id: str, receipt: str) -> Receipt | None:
-    """What the agent made of something that Temporal has; None if it does not say so soon."""
+    """The agent's receipt for something that Temporal has; None if it does not answer soon."""
     try:
         return await agents.receipt(id, receipt, OUTCOME_PATIENCE)
     except (RPCError, RuntimeError):
@@ -62,7 +62,7 @@ async def receipt_of(agents: AgentClient, id: str, receipt: str) -> Receipt | No
 
 
 async def outcome_of(agents: AgentClient, id: str, decision: Decision) -> DecisionRecord | None:
-    """What the agent made of a decision that Temporal has; None if it does not say so soon."""
+    """The outcome of a decision that Temporal has; None if the agent does not answer soon."""
     try:
         return await agents.outcome(id, decision.id, OUTCOME_PATIENCE)
     except (RPCError, RuntimeError):

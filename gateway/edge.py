@@ -1,4 +1,4 @@
-"""The outermost middleware: checks whom a request is for, limits its body, sets headers, counts it."""
+"""The outermost middleware: checks the host, limits the body, sets headers, counts and traces requests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gateway.problems import Problem, respond
 
 BODY_SECONDS = 30.0  # for a few hundred KB; a client that takes longer is holding a connection on purpose
 
-# What is asked every few seconds, by programs, would fill the traces.
+# Not traced: programs call these every few seconds, which would fill the traces.
 UNTRACED = frozenset({"/healthz", "/readyz", "/metrics"})
 
 # Nothing from another origin, no inline script or style, no framing.
@@ -40,9 +40,9 @@ class Edge:
     Args:
         app: the application.
         metrics: counts the requests.
-        max_bytes: of a request's body.
-        names: hosts that requests may be for, besides numeric addresses.
-        secure: people reach the gateway by https, and browsers are told to insist on it.
+        max_bytes: limit of a request's body.
+        names: accepted hosts, besides numeric addresses.
+        secure: people use https, so browsers are told to insist on it (HSTS).
     """
 
     def __init__(
@@ -99,8 +99,8 @@ class Edge:
 def _is_for(scope: Scope, names: frozenset[str]) -> bool:
     """Whether a request is for one of these hosts, or for a numeric address.
 
-    Whose page asks is not said; but another's page can ask under its own name alone, which its DNS may well
-    have given this machine's address, and no page's name is numeric.
+    This stops DNS rebinding: another site's page can reach us only under its own name, which its DNS points
+    to this machine, and that name is never numeric.
     """
     try:
         [given] = [value.decode("ascii") for name, value in scope["headers"] if name == b"host"]
@@ -119,7 +119,7 @@ def _is_numeric(host: str) -> bool:
 
 
 class _Body:
-    """A request's body as it arrives, refused once it is too large or too slow."""
+    """A request's body as it arrives; refused once it is too large or too slow."""
 
     def __init__(self, receive: Receive, max_bytes: int) -> None:
         self._receive = receive
@@ -130,7 +130,7 @@ class _Body:
 
     async def receive(self) -> Message:
         if self._complete:
-            return await self._receive()  # waits for the client to disconnect, however long that takes
+            return await self._receive()  # wait for the client to disconnect, however long that takes
         try:
             async with asyncio.timeout(self._until - time.monotonic()):
                 message = await self._receive()

@@ -1,6 +1,6 @@
 """An agent's notebook and state as server-sent events that resume exactly where a reader left off.
 
-An event's id says how far its reader has got: `<lines of the notebook>-<digest of the state>`. The gateway
+An event's id is its reader's position: `<lines of the notebook>-<digest of the state>`. The gateway
 keeps nothing between events, so an id stays valid across restarts and between gateways.
 """
 
@@ -25,10 +25,10 @@ from gateway.views import ArchivedView, Views
 
 KEEPALIVE_SECONDS = 15.0  # proxies close connections that are silent for a minute
 MIN_POLL_SECONDS, MAX_POLL_SECONDS = 0.5, 2.0
-MAX_STREAM_SECONDS = 300.0  # then the reader reconnects, and its token or session is checked again
+MAX_STREAM_SECONDS = 300.0  # then the reader reconnects, and is authenticated again
 RECONNECT_MILLISECONDS = 2000
 
-# The fields of a `state` event; the notebook has events of its own.
+# The fields of a `state` event; the notebook has its own events.
 STATE = {
     "id", "status", "state", "node", "waiting_for", "wake_at", "closed_at", "progress", "cost", "stuck_at",
     "approvers", "failure", "live", "batch", "trouble",
@@ -40,14 +40,14 @@ UNWATCHED = {"results", "pages"}
 
 @dataclass(frozen=True)
 class Cursor:
-    """How far a reader has got: the number of notebook lines and the digest of the last state."""
+    """A reader's position: the number of notebook lines and the digest of the last state."""
 
     lines: int = 0
     state: str = ""
 
     @classmethod
     def parse(cls, text: str) -> Cursor | None:
-        """The cursor in an event's id; None if the text is no such id."""
+        """Parse an event's id; None if the text is no such id."""
         found = re.fullmatch(r"([0-9]{1,9})-([0-9a-f]{0,16})", text)
         return cls(int(found[1]), found[2]) if found else None
 
@@ -72,7 +72,7 @@ def new_events(view: AgentView, cursor: Cursor) -> tuple[list[bytes], Cursor]:
                 events.append(_event("note", cursor, {"number": number, **entry.model_dump(mode="json")}))
     state = view.model_dump(mode="json", include=STATE)
     if state["batch"]:
-        # Hundreds of references, of no use to somebody who watches.
+        # Leave out hundreds of references that nobody watching needs.
         state["batch"] = {name: value for name, value in state["batch"].items() if name not in UNWATCHED}
     state["requests"] = [{"id": each.id, "digest": each.digest} for each in view.requests]
     state_digest = digest(state)[:16]
@@ -83,7 +83,7 @@ def new_events(view: AgentView, cursor: Cursor) -> tuple[list[bytes], Cursor]:
 
 
 def is_over(view: AgentView) -> bool:
-    """Whether there can be no further event."""
+    """Whether no further event can come."""
     return not view.running and (view.live or isinstance(view, ArchivedView))
 
 
@@ -99,7 +99,7 @@ async def stream(
         try:
             view = await views.view(id)
         except (RPCError, RuntimeError, StoreUnavailableError):
-            events = []  # Temporal or the archive is out of reach for now; the stream goes on
+            events = []  # Temporal or the archive is unreachable for now; keep the stream open
         except NoSuchAgentError:
             return
         else:

@@ -1,4 +1,4 @@
-"""HTTP/1.1 as uvicorn speaks it, except that what a client begins to send must arrive in time."""
+"""uvicorn's HTTP/1.1 protocol with a deadline: a request, once begun, must arrive in time."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ HEADER_SECONDS = 15.0
 
 
 class PromptH11Protocol(H11Protocol):
-    """Closes a connection that takes longer than ``HEADER_SECONDS`` to send a whole header, or the rest of a
-    body after its answer.
+    """Closes a connection that takes over ``HEADER_SECONDS`` to send its headers, or the rest of a body
+    after the answer.
 
-    uvicorn itself limits only the silence between requests, so a client that drips could hold a connection
-    for ever. The time for the body of a request that is being answered is limited by `edge.py`.
+    uvicorn limits only the silence between requests, so a slow client could hold a connection for ever.
+    `edge.py` limits the time for the body of a request that is being answered.
     """
 
     _deadline: asyncio.TimerHandle | None = None
@@ -38,7 +38,7 @@ class PromptH11Protocol(H11Protocol):
         super().connection_lost(exc)
 
     def _start_waiting(self) -> None:
-        if self._deadline is None:  # else what arrives piece by piece would put the end off
+        if self._deadline is None:  # never extend it, or a slow trickle would
             self._deadline = self.loop.call_later(HEADER_SECONDS, self.transport.close)
 
     def _stop_waiting(self) -> None:

@@ -1,4 +1,4 @@
-"""How much one person may ask of the gateway: request rates, open streams, and what counts only once."""
+"""Limits on what one person may use: request rates, open streams, and one-time requests."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from math import ceil
 
 from gateway.problems import Problem
 
-BURST = 3  # seconds' worth of requests that may come at once
+BURST = 3  # seconds' worth of requests allowed in a burst
 MAX_BUCKETS = 10_000
 MAX_STREAMS = 2_000
 
 
 class Buckets:
-    """Token buckets by name: ``rate`` a second, three times that in a burst.
+    """Token buckets by name: ``rate`` a second, and three times that in a burst.
 
-    The least recently used are dropped first, which refills them. There are enough that whoever tries to
-    push a bucket out is stopped by their own long before.
+    The least recently used are evicted, which refills them. There are so many that a client's own bucket runs
+    empty before the client can evict another.
     """
 
     def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -32,7 +32,7 @@ class Buckets:
         """Take one token from the bucket of that name.
 
         Raises:
-            Problem: 429 with Retry-After; it is empty.
+            Problem: 429 with Retry-After; the bucket is empty.
         """
         now = self._clock()
         full = self._rate * BURST
@@ -46,14 +46,14 @@ class Buckets:
 
 
 class OneUse:
-    """Remembers names that came before, more of them than can come while one may still be repeated."""
+    """Remembers names seen before; more of them than can arrive while one may still be repeated."""
 
     def __init__(self, capacity: int = MAX_BUCKETS) -> None:
         self._capacity = capacity
         self._seen: OrderedDict[str, None] = OrderedDict()
 
     def first(self, name: str) -> bool:
-        """Whether ``name`` comes for the first time."""
+        """Whether ``name`` is seen for the first time."""
         if name in self._seen:
             return False
         self._seen[name] = None
@@ -63,7 +63,7 @@ class OneUse:
 
 
 class Places:
-    """Places for open streams: a limit for each person, and one for all together."""
+    """Slots for open streams, limited per person and in total."""
 
     def __init__(self, each: int, total: int = MAX_STREAMS) -> None:
         self._each = each
@@ -77,10 +77,10 @@ class Places:
 
     @contextmanager
     def one(self, name: str) -> Iterator[None]:
-        """Hold a place while entered.
+        """Hold a slot within the context.
 
         Raises:
-            Problem: 429 with Retry-After; none is free.
+            Problem: 429 with Retry-After; no slot is free.
         """
         self.require(name)
         self._taken[name] += 1
@@ -92,7 +92,7 @@ class Places:
                 del self._taken[name]
 
     def require(self, name: str) -> None:
-        """Raise what ``one`` would if no place is free."""
+        """Raise what ``one`` would raise if no slot is free."""
         if self._taken[name] >= self._each or self.taken >= self._total:
             raise too_many("Too many streams are open.", 10)
 

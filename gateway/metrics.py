@@ -1,4 +1,4 @@
-"""What the gateway counts, in Prometheus' text format. Labels are routes and words of ours, never ids."""
+"""The gateway's metrics in Prometheus' text format. Labels are routes and fixed words, never ids."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 def method_of(text: str) -> str:
-    """A method as it is counted: a client may invent some, and each would be a time series of its own."""
+    """The method as a label: clients may invent methods, and each would be a time series of its own."""
     return text if text in METHODS else "other"
 
 
 class Metrics:
-    """Requests by method, route and status, how long they took, open streams, and this process.
+    """Requests by method, route and status, their durations, open streams, and this process.
 
     Args:
-        streams: how many event streams are open now.
-        census: shows what it found as well.
+        streams: returns the number of open event streams.
+        census: further metrics to report.
     """
 
     def __init__(self, streams: Callable[[], float], census: Collector | None = None) -> None:
@@ -63,5 +63,5 @@ class Metrics:
         self._seconds.labels(route).observe(seconds)
 
     def text(self) -> bytes:
-        """Everything counted so far, as `CONTENT_TYPE`."""
+        """All metrics, in the format `CONTENT_TYPE`."""
         return generate_latest(self._registry)

@@ -1,6 +1,6 @@
-"""What an agent wrote, as it is opened in a browser: shown where that is safe, saved where it is not.
+"""Serves what an agent wrote to a browser: shown if that is safe, downloaded otherwise.
 
-Strangers may have written it. Whatever it is, it opens apart from this origin, and loads nothing.
+It may contain text by strangers, so it opens in a sandbox apart from this origin, and loads nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from gateway.services import Gateway
 
 ANY_TYPE = "application/octet-stream"
 TEXT = "text/plain; charset=utf-8"
-# What a browser shows. Everything that is text is shown as text; a report is a page with a script of its own.
+# What a browser shows. All text types are shown as plain text; a report is a page with its own script.
 SHOWN = {
     ".html": "text/html; charset=utf-8",
     ".png": "image/png", ".gif": "image/gif", ".webp": "image/webp",
@@ -37,7 +37,7 @@ async def open_file(parts: Gateway, id: str, name: str, *, save: bool) -> Respon
     """A file of an agent.
 
     Raises:
-        Problem: 404, it has none of that name.
+        Problem: 404, it has no file of that name.
     """
     try:
         data = await asyncio.to_thread(parts.files.read, id, name)
@@ -47,17 +47,17 @@ async def open_file(parts: Gateway, id: str, name: str, *, save: bool) -> Respon
 
 
 async def open_artifact(parts: Gateway, view: AgentView, sha256: str, name: str, *, save: bool) -> Response:
-    """What an agent's open plans or its result refer to, under the name that it is given there.
+    """An artifact that an agent's open plans or its result refer to, under the name they give it.
 
     Raises:
-        Problem: 404, they refer to no such thing, or it is not there.
+        Problem: 404, neither plans nor result refer to the artifact, or it no longer exists.
     """
     shown = [*(each.plan for each in view.requests), view.result]
     return await open_ref(parts, shown, sha256, name, save=save)
 
 
 async def open_ref(parts: Gateway, shown: object, sha256: str, name: str, *, save: bool) -> Response:
-    """What `shown` refers to; raises as `open_artifact` does."""
+    """An artifact that `shown` refers to; raises like `open_artifact`."""
     ref = next((each for each in refs_in(shown) if each.sha256 == sha256), None)
     try:
         if ref is not None:
@@ -69,7 +69,7 @@ async def open_ref(parts: Gateway, shown: object, sha256: str, name: str, *, sav
 
 
 def opened(data: Iterator[bytes], name: str, *, save: bool) -> Response:
-    """Bytes, by the name of their file: to be looked at where a browser can; else, or with `save`, saved."""
+    """A response for a file: displayed if a browser can, and downloaded otherwise or with `save`."""
     kind = SHOWN.get(PurePath(name).suffix.lower())
     headers = {"Content-Security-Policy": REPORT if kind and kind.startswith("text/html") else NOTHING}
     if save or kind is None:

@@ -1,4 +1,4 @@
-"""How one's agents are at a glance, counted in visibility: never a look at each of thousands."""
+"""A person's agents at a glance, counted in visibility: it never looks at thousands one by one."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from gateway.auth.authentication import Subject
 from gateway.counts import RUNNING, age_of_oldest, count_of
 from gateway.services import Gateway
 
-# The calendar's days, and how many that wake next are named.
+# Days in the calendar, and how many of the next agents to wake are named.
 DAYS, NEXT = 14, 5
-# Of agents that may be in trouble so many are looked at, for so long; so many are named.
+# How many agents in possible trouble are diagnosed, for how long, and how many are named.
 LOOKED_AT, BRIEFLY, TROUBLED = 50, timedelta(seconds=1), 5
 QUESTION_PATIENCE = timedelta(seconds=1)
-# Of those that wake on the first day of the calendar that any does; visibility does not sort.
+# How many of the first waking day's agents to fetch and sort; visibility does not sort.
 SORTED = 200
 
 
@@ -41,7 +41,7 @@ class Day:
 
 @dataclass(frozen=True)
 class Calendar:
-    """How many agents wake on each day, should have woken by now, wake later; and those that do so `next`."""
+    """How many agents wake on each day, are overdue, or wake later; and the `next` ones to wake."""
 
     days: list[Day]
     overdue: int
@@ -53,8 +53,8 @@ class Calendar:
 class Waiting:
     """What waits for people.
 
-    `mine` is how much waits for the visitor's decision, `oldest` the oldest of it, which `question` has in
-    words; `asking` is how many of the agents ask anybody, the first of them since `since`.
+    `mine` counts what waits for the visitor's decision; `oldest` is the oldest of it, and `question` its
+    text. `asking` counts agents that ask anybody, the first of them since `since`.
     """
 
     mine: int
@@ -68,8 +68,8 @@ class Waiting:
 class Overview:
     """What the front page shows.
 
-    `ended` counts those that ended in the last day by how; `spent` is what models cost today and in the last
-    seven days, or None where nothing here knows.
+    `ended` counts agents that ended in the last day, by status. `spent` is the cost of models today and in
+    the last seven days, or None if it is not recorded here.
     """
 
     states: dict[AgentState, int]
@@ -88,7 +88,7 @@ class Overview:
 async def overview_of(
     parts: Gateway, subject: Subject, owner: str | None, now: datetime, zone: ZoneInfo
 ) -> Overview:
-    """The overview of the agents of `owner`, or of everybody's, for a subject; days are those of `zone`."""
+    """The overview of `owner`'s agents, or of everybody's, for a subject; days are days in `zone`."""
     mine = AgentFilter(owner=owner)
     running = [*RUNNING, *_owned(owner)]
     return Overview(
@@ -136,7 +136,7 @@ async def _waiting(parts: Gateway, subject: Subject, running: Sequence[str], now
 
 
 async def _calendar(parts: Gateway, mine: AgentFilter, running: Sequence[str], now: datetime) -> Calendar:
-    """Days are those of the zone of `now`."""
+    """The calendar, in days of the zone of `now`."""
     zone = now.tzinfo
     begins = [begin_of(now.date() + timedelta(days=number), zone) for number in range(DAYS + 1)]
     spans = [(None, now), *pairwise([now, *begins[1:]]), (begins[-1], None)]
@@ -150,7 +150,7 @@ async def _calendar(parts: Gateway, mine: AgentFilter, running: Sequence[str], n
 async def _next(
     parts: Gateway, mine: AgentFilter, running: Sequence[str], days: Sequence[Day], zone: tzinfo | None
 ) -> list[AgentRow]:
-    """Those that wake first, of the first day on which any does."""
+    """The agents that wake first, on the first day on which any does."""
     first = next((day.date for day in days if day.count), None)
     if first is None:
         return []
@@ -161,17 +161,17 @@ async def _next(
 
 
 def wakes_at(row: AgentRow) -> datetime:
-    """When it wakes, to sort by."""
+    """Sort key: when it wakes."""
     return row.wake_at or datetime.max.replace(tzinfo=UTC)
 
 
 def begin_of(day: date, zone: tzinfo | None) -> datetime:
-    """When a day of a zone begins."""
+    """When a day begins in a zone."""
     return datetime.combine(day, time(), zone)
 
 
 def span_of(day: date, zone: tzinfo | None) -> tuple[datetime, datetime]:
-    """The beginning and the end of a day of a zone, which may last 23 hours or 25."""
+    """The beginning and end of a day in a zone; it may last 23 or 25 hours."""
     return begin_of(day, zone), begin_of(day + timedelta(days=1), zone)
 
 

@@ -1,4 +1,4 @@
-"""Pages for people, rendered here with one style sheet, one small script, and nothing from elsewhere."""
+"""Renders pages for people, with one style sheet, small scripts, and nothing from other hosts."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from common.visible_text import visible
 from gateway.auth.sessions import SignInNeededError
 from gateway.problems import problem_of
 
-# Below these paths errors are pages, too.
+# Under these paths errors are pages, too.
 PAGES = ("/ui", "/approve", "/answer", "/docs")
-# These lead people in who have no account here.
+# Links for people without an account here.
 LINKS = ("/approve", "/answer")
 SECOND = timedelta(seconds=1)
-# Where a browser says in which zone it shows times (`time.js`).
+# The cookie with the browser's time zone (`time.js`).
 ZONE_COOKIE = "zone"
 HOME, FRONT, SIGN_IN = "/ui", "/ui/overview", "/ui/sign-in"
 
@@ -65,13 +65,13 @@ _HEADINGS = {
 
 
 def page(request: Request, template: str, *, status: int = HTTPStatus.OK, **context: Any) -> HTMLResponse:
-    """A page from its template; without a ``visitor`` in the context, nobody has signed in."""
+    """Render a page; without a ``visitor`` in the context, nobody has signed in."""
     values = {"visitor": None, "here": request.url.path, **context}
     return HTMLResponse(_templates.get_template(template).render(values), status_code=status)
 
 
 def error_page(request: Request, error: Exception) -> Response:
-    """The error as a page; a redirect to the sign-in page for whoever has to sign in."""
+    """The error as a page, or a redirect to the sign-in page if that is what it takes."""
     if isinstance(error, SignInNeededError):
         return RedirectResponse(SIGN_IN, HTTPStatus.SEE_OTHER)
     problem = problem_of(error)
@@ -89,14 +89,14 @@ def error_page(request: Request, error: Exception) -> Response:
 
 
 def _heading(status: HTTPStatus, path: str) -> str:
-    """What has happened, for people who know no HTTP."""
+    """What has happened, for people who do not know HTTP."""
     if status == HTTPStatus.NOT_FOUND and path.startswith(LINKS):
         return "This link does not work"
     return _HEADINGS.get(status, status.phrase)
 
 
 def zone_of(request: Request) -> ZoneInfo:
-    """The zone in which the visitor's browser shows times; UTC where it has not said."""
+    """The time zone of the visitor's browser; UTC if it has not said."""
     try:
         return zone_named(request.cookies.get(ZONE_COOKIE, "UTC"))
     except UnreadableTimeError:
@@ -114,24 +114,24 @@ def moment(at: datetime | None) -> Markup:
 
 
 def instant(at: datetime) -> Markup:
-    """A time in UTC, to the second and short, for lists that say once that times are UTC."""
+    """A time in UTC, short and to the second, for lists that state once that times are UTC."""
     utc = in_utc(at)
     return Markup('<time datetime="{}">{}</time>').format(utc.isoformat(), f"{utc:%m-%d %H:%M:%S}")
 
 
 def ago(at: datetime, now: datetime) -> str:
-    """How long ago that was, in words: nobody counts the seconds of minutes."""
+    """How long ago that was, in words: one unit within the hour, then two."""
     past = now - at
     return f"{rounded(past, 1 if past < timedelta(hours=1) else 2)} ago" if past >= SECOND else "just now"
 
 
 def shown(plan: Mapping[str, Any], kind: str) -> ShownPlan:
-    """The plan of an agent of that kind, without what would have to be fetched."""
+    """The plan of an agent of that kind, without anything that would have to be fetched."""
     return show_plan(plan, shown_as(kind, plan))
 
 
 def linked(text: str, names: Iterable[str], base: str) -> Markup:
-    """A line of text, in which the names of an agent's files lead to them."""
+    """A line of text in which names of the agent's files link to them."""
     words = [
         Markup('<a href="{}/files/{}">{}</a>').format(base, quote(word, safe=""), visible(word))
         if word in names
@@ -142,7 +142,7 @@ def linked(text: str, names: Iterable[str], base: str) -> Markup:
 
 
 def waits_for(row: AgentRow) -> str:
-    """What an agent waits for, in words; the digests of approvals are left out."""
+    """What an agent waits for, in words and without the digests of approvals."""
     approvals = search_attributes.parse_waiting_for_approvals(row.waiting_for)
     if not approvals:
         return row.waiting_for or ""
@@ -157,7 +157,7 @@ def state_words(state: str) -> str:
 
 
 def _shown(value: object) -> object:
-    """Text as a person may see it; what is markup already, and what a form sends back, stays as it is."""
+    """Text with everything visible; markup is left as it is."""
     return value if hasattr(value, "__html__") else visible(str(value))
 
 

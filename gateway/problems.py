@@ -68,7 +68,7 @@ def no_such_agent() -> Problem:
 
 
 def problem_of(error: Exception) -> Problem:
-    """``error``, whatever it is, as the client may be told of it."""
+    """Convert any ``error`` to a problem that shows only what the client may know."""
     match error:
         case Problem():
             return error
@@ -110,7 +110,7 @@ def problem_of(error: Exception) -> Problem:
         case RuntimeError() if "client connect" in str(error):
             return unavailable("Temporal cannot be reached just now.")
         case RPCError():
-            # Others that nobody expected are logged by the server, as they are handled nowhere.
+            # Log it here; other unexpected errors are unhandled, and the server logs them.
             _log.error("a call of Temporal has failed: %s: %s", error.status.name, error)
     return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The gateway has failed; its log says why.")
 
@@ -121,7 +121,7 @@ def unavailable(detail: str) -> Problem:
 
 
 def invalid(errors: Sequence[Any]) -> Problem:
-    """422: a request that is not valid, with each place where it is not."""
+    """422: an invalid request, with each place where it is."""
     flaws = [
         {"at": ".".join(str(part) for part in each["loc"]), "detail": str(each["msg"])} for each in errors
     ]

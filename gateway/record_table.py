@@ -1,4 +1,4 @@
-"""A list of records as people have it: a table pasted from a spreadsheet, or the same as JSON."""
+"""Reads a list of records as people have it: a table pasted from a spreadsheet, or JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def read_table(text: str, columns: Sequence[str]) -> JsonValue:
     """A record for each row below the first, which names the columns; empty cells are left out.
 
     Raises:
-        ValueError: in words: it is no such table, or names a column that no record has.
+        ValueError: for people: it is not a table, or names an unknown column.
     """
     if text.lstrip().startswith("["):
         found: JsonValue = json.loads(text)
@@ -39,7 +39,7 @@ def read_table(text: str, columns: Sequence[str]) -> JsonValue:
 
 
 def as_table(records: Sequence[Mapping[str, JsonValue]], columns: Sequence[str]) -> str:
-    """The records as such a table, with those of the columns that one of them fills."""
+    """The records as a table, without columns that none of them fills."""
     used = [name for name in columns if any(record.get(name) for record in records)]
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")

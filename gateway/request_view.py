@@ -1,4 +1,4 @@
-"""An open request as a page shows it: its plan, the form that decides it, its premises as they are now."""
+"""An open request as a page shows it: its plan, the form that decides it, its refreshed premises."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from common.artifacts import ArtifactStore
 from common.client.client import AgentClient
 from gateway.decision_form import EditField, edit_fields
 
-# A page does not wait longer for fresh premises; the next visit finds what took longer.
+# A page waits no longer for fresh premises; the next visit shows them.
 PATIENCE = timedelta(seconds=4)
 
 
@@ -25,8 +25,8 @@ class RequestView:
     """A request with everything its page needs.
 
     Attributes:
-        base: the address below which its artifacts, and the `files` of its agent that it names, are found.
-        problem: what was wrong with the form that was just sent, and `given` its fields, to be shown again.
+        base: the address under which its artifacts, and `files` of its agent that it names, are found.
+        problem: what was wrong with the form just sent; `given` are its fields, to be shown again.
         why_not: why the visitor may not decide; empty if they may.
     """
 
@@ -51,7 +51,7 @@ class RequestView:
         given: Mapping[str, str] | None = None,
         why_not: str = "",
     ) -> Self:
-        """The view of a request of an agent of that kind, its diff fetched from the artifacts."""
+        """The view of a request of an agent of that kind, with its diff fetched from the artifacts."""
         plan = await asyncio.to_thread(
             show_plan, request.plan, shown_as(kind, request.plan), Around(artifacts, files)
         )
@@ -62,7 +62,7 @@ class RequestView:
 async def refresh_premises(
     agents: AgentClient, id: str, requests: Sequence[ApprovalRequest]
 ) -> list[ApprovalRequest]:
-    """One agent's open requests, their premises fetched again where they are not fresh."""
+    """One agent's open requests, with premises fetched again if they are stale."""
     return list(await asyncio.gather(*(_refreshed(agents, id, each) for each in requests)))
 
 

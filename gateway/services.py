@@ -37,7 +37,7 @@ from gateway.metrics import Metrics
 from gateway.slack.interactions import SlackActions
 from gateway.views import Views
 
-# A reader can simply ask again; somebody who decides or starts something should not have to.
+# A reader can simply retry; somebody who decides or starts something should not have to.
 READ_PATIENCE = timedelta(seconds=5)
 WRITE_PATIENCE = timedelta(seconds=25)
 
@@ -46,8 +46,8 @@ WRITE_PATIENCE = timedelta(seconds=25)
 class Gateway:
     """The parts that routes use.
 
-    `agents` and `views` give up quickly, for reading; `patient` and `patient_views` are for writing, and
-    retry through a restart of Temporal; so do `gathered` and `patient_gathered`.
+    `agents`, `views` and `gathered` give up quickly, for reading. `patient`, `patient_views` and
+    `patient_gathered` are for writing, and retry through a restart of Temporal.
     """
 
     settings: Settings
@@ -76,18 +76,18 @@ class Gateway:
     ended_sessions: EndedSessions
 
     def forget(self, id: str) -> None:
-        """Drop what is cached of an agent to which something was just sent."""
+        """Drop the cache entries of an agent to which something was just sent."""
         self.views.forget(id)
         self.patient_views.forget(id)
 
 
 async def open_gateway(settings: Settings, http: httpx.AsyncClient) -> Gateway:
-    """The gateway's parts; Temporal need not run yet.
+    """Build the gateway's parts; Temporal need not run yet.
 
     Raises:
-        SettingsError: there is no key to sign decisions with, or nobody whose tokens could be accepted.
+        SettingsError: there is no signing key, or no way for anybody to sign in.
     """
-    # Missing keys and unreadable files are errors now, not at the first decision.
+    # Fail now on missing keys and unreadable files, not at the first decision.
     signer = Signer.load(settings)
     signer.mac("start", b"")
     tokens = TokenFile.of(settings)
@@ -142,7 +142,7 @@ async def open_gateway(settings: Settings, http: httpx.AsyncClient) -> Gateway:
 
 
 def the_gateway(request: Request) -> Gateway:
-    """The dependency that gives a route its parts."""
+    """The dependency that provides a route with the gateway's parts."""
     gateway: Gateway = request.app.state.gateway
     return gateway
 

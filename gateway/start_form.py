@@ -1,4 +1,4 @@
-"""The form that starts an agent: a field for each of its input, made from the input's JSON schema."""
+"""The form that starts an agent: a field for each field of its input, from the input's JSON schema."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from common.grammar import UnreadableTimeError, parse_span, short
 from gateway.record_table import as_table, read_table
 
 TABLE = "a table, as copied from a spreadsheet; its first line names the columns, of: {}"
-# Longer texts get more than a line.
+# Texts that may be longer get a multi-line field.
 LONG = 500
 HINTS = {
     "duration": "such as 2d or 1h30m",
@@ -29,11 +29,11 @@ HINTS = {
 
 @dataclass(frozen=True)
 class StartField:
-    """A field: what it takes, its text, and what was wrong with that.
+    """A field: what it takes, its text, and what was wrong with it.
 
-    `kind` is tick, choice, list, table, json, lines, number, duration or text. `own` says that it is of this
-    kind of agent, and not one that many have. The name of a field within a record has both names, as
-    `role.title`; it is `central` if the record is required.
+    `kind` is tick, choice, list, table, json, lines, number, duration or text. `own`: this kind of agent
+    defines the field; others are common to many. `central`: it, or the record it is in, is required. A field
+    of a record has a dotted name, such as `role.title`.
     """
 
     name: str
@@ -51,25 +51,25 @@ class StartField:
 
     @property
     def label(self) -> str:
-        """Its name for people."""
+        """Its label for people."""
         return label_of(self.name.replace(".", ": "))
 
     @property
     def id(self) -> str:
-        """The id of the control; the problem's and the help's begin with it."""
+        """The id of the control; ids of its problem and help begin with it."""
         return f"field-{self.name}"
 
 
 @dataclass(frozen=True)
 class StartForm:
-    """The fields in the order of the page, and what was wrong with none of them in particular."""
+    """The fields in page order, and a problem that belongs to no field."""
 
     fields: list[StartField]
     problem: str = ""
 
     @property
     def groups(self) -> list[tuple[str, bool, list[StartField]]]:
-        """The optional fields with a heading, and whether the page shows them unfolded."""
+        """The optional fields under headings, and whether the page shows each group unfolded."""
         found = []
         for words, own in (
             ("More about this agent", True),
@@ -88,13 +88,13 @@ def empty_form(kind: Kind) -> StartForm:
 
 
 def form_like(kind: Kind, input: AgentInput) -> StartForm:
-    """The form filled in with what an agent was started with."""
+    """The form filled in with the input of an agent."""
     values = input.model_dump(mode="json", by_alias=True, exclude={"carried"})
     return StartForm(_fields_of(kind, values))
 
 
 def given_form(kind: Kind, form: Mapping[str, str], error: Exception) -> StartForm:
-    """The form as it was sent, with what was wrong beside the fields that it was wrong in."""
+    """The form as it was sent, with problems beside their fields."""
     fields = [
         _with(each, text=form.get(each.name, "").replace("\r\n", "\n")) for each in _fields_of(kind, {})
     ]
@@ -117,10 +117,10 @@ def given_form(kind: Kind, form: Mapping[str, str], error: Exception) -> StartFo
 
 
 def read_values(kind: Kind, form: Mapping[str, str]) -> dict[str, JsonValue]:
-    """What the form gives, as JSON; what is left empty is left out, and has its default.
+    """The form's values as JSON; empty fields are left out, so they get their defaults.
 
     Raises:
-        RequestValidationError: something that is to be JSON or a table is not.
+        RequestValidationError: a field that must be JSON or a table is not.
     """
     values: dict[str, Any] = {}
     flaws = []
@@ -152,25 +152,25 @@ def _read(field: StartField, text: str) -> JsonValue:
             return found
         case "number":
             digits = text.removeprefix("-")
-            # What is no number stays as it was typed: the input's own check says so best.
+            # Pass anything else on as typed: the input's own validation explains it best.
             return int(text) if digits.isascii() and digits.isdigit() and len(digits) < 20 else text
     return text
 
 
 def _flaws(error: Exception) -> list[tuple[tuple[Any, ...], str]]:
-    """Place and words of everything that was wrong."""
+    """The place and message of each problem."""
     if isinstance(error, RequestValidationError):
         return [(tuple(each["loc"]), str(each["msg"])) for each in error.errors()]
     words = str(error)
-    # A path that the owner may not use: the message begins with its field.
+    # For a path that the owner may not use, the message begins with the field's name.
     name, colon, rest = words.partition(": ")
     return [((name,), rest)] if colon and name.isidentifier() else [((), words)]
 
 
 def _fields_of(kind: Kind, values: Mapping[str, Any]) -> list[StartField]:
-    """The fields, those required first; with `values` their texts are of these, without of the defaults.
+    """The fields, required ones first; their texts come from `values`, or else are the defaults.
 
-    A record that is required has a field for each of its own.
+    A required record becomes one field for each of its own.
     """
     schema = kind.input.model_json_schema()
     named = schema.get("$defs", {})
@@ -207,7 +207,7 @@ def _field(
     default = _as_text(control, part.get("default"), columns)
     help, hint = part.get("description", ""), HINTS.get(shape.get("format", ""), "")
     if columns:
-        # What it says after its words is an example in JSON, for the shell.
+        # The rest of the description is a JSON example for the shell.
         help, hint = help.partition("[")[0].rstrip(" :"), TABLE.format(", ".join(columns))
     return StartField(
         name=name,
@@ -225,7 +225,7 @@ def _field(
 
 
 def _shape(part: dict[str, Any], named: dict[str, Any]) -> dict[str, Any]:
-    """The schema of what a field holds when it holds something."""
+    """The schema of a field's non-null value."""
     for choice in part.get("anyOf", ()):
         if choice.get("type") != "null":
             return _shape(choice, named)
@@ -234,14 +234,14 @@ def _shape(part: dict[str, Any], named: dict[str, Any]) -> dict[str, Any]:
 
 
 def _columns(shape: dict[str, Any], named: dict[str, Any]) -> tuple[str, ...]:
-    """What the records of a list have, where each is a text; empty where it is no such list."""
+    """The columns of a list of flat text records; empty if it is no such list."""
     inner = _shape(shape.get("items", {}), named).get("properties", {})
     flat = all(_shape(each, named).get("type") == "string" for each in inner.values())
     return tuple(inner) if flat else ()
 
 
 def _choices(name: str, shape: dict[str, Any]) -> tuple[str, ...]:
-    # The kind of a batch is a plain text to whoever reads its input; which kinds there are is known here.
+    # A batch's `kind` is plain text in its schema; only here are the kinds known.
     return tuple(KINDS) if name == "kind" else tuple(map(str, shape.get("enum", ())))
 
 

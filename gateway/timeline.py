@@ -1,4 +1,4 @@
-"""An agent's notebook as a timeline: the nodes it went through, when, and what its time was spent on."""
+"""An agent's notebook as a timeline: the nodes it visited, when, and how its time was spent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from common.agents.states import AgentState
 from common.client.view import AgentView
 from common.grammar import rounded
 
-# What a stretch of time was spent on, and in words.
+# How a stretch of time was spent, and the words for it.
 KINDS = {
     "work": "at work",
     "sleep": "asleep, or waiting for something",
@@ -28,11 +28,11 @@ WAITS = {
     AgentState.STUCK: "stuck",
     AgentState.PAUSED: "paused",
 }
-# Nodes beyond these share the last lane. Heights are in pixels, places on the axis in percent.
+# Further nodes share the last lane. Heights are in pixels, positions on the axis in percent.
 LANES, LANE_HEIGHT, AXIS_HEIGHT = 12, 34, 22
 NARROWEST = 0.4
 MOST_TICKS = 5
-# Words beyond the edge end at it, and need that room on a phone to stand clear of those before.
+# Labels past the edge end at it, and need that much room to stay clear of the one before on a phone.
 EDGE, ROOM = 95, 25
 STEPS = [
     *(timedelta(seconds=each) for each in (1, 5, 15, 30)),
@@ -44,7 +44,7 @@ STEPS = [
 
 @dataclass
 class NodeVisit:
-    """A stay at a node: when its first and last notebook lines were written, and the last line's text."""
+    """A stay at a node: the times of its first and last notebook lines, and the last line's text."""
 
     node: str
     first: datetime
@@ -60,7 +60,7 @@ class NodeVisit:
 
 @dataclass
 class Stretch:
-    """A time at a node that was spent on one of `KINDS`."""
+    """A stretch of time at a node, spent on one of `KINDS`."""
 
     node: str
     kind: str
@@ -69,13 +69,13 @@ class Stretch:
 
     @property
     def words(self) -> str:
-        """The same for people."""
+        """A description for people."""
         return f"{self.node}: {KINDS[self.kind]}, {rounded(self.end - self.begin)}"
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A stretch as it is drawn: from `x`, so wide, in percent."""
+    """A stretch as drawn: its start `x` and its width, in percent."""
 
     stretch: Stretch
     x: float
@@ -84,7 +84,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Tick:
-    """A time on the axis in words, with its day alone where it is the beginning of one."""
+    """A labelled time on the axis; the label is just the day for daily ticks."""
 
     at: datetime
     x: float
@@ -101,18 +101,18 @@ class Drawing:
 
     @property
     def height(self) -> int:
-        """Of the whole, in pixels."""
+        """The total height, in pixels."""
         return len(self.lanes) * LANE_HEIGHT + AXIS_HEIGHT
 
     @property
     def kinds(self) -> dict[str, str]:
-        """The kinds of time that are drawn, for the legend."""
+        """The kinds of time drawn, for the legend."""
         drawn = {bar.stretch.kind for _, bars in self.lanes for bar in bars}
         return {kind: words for kind, words in KINDS.items() if kind in drawn}
 
 
 def node_visits(entries: Iterable[NotebookEntry]) -> list[NodeVisit]:
-    """The visits that a notebook's lines tell of, oldest first."""
+    """The visits recorded in a notebook, oldest first."""
     visits: list[NodeVisit] = []
     for entry in entries:
         if not entry.node:
@@ -124,7 +124,7 @@ def node_visits(entries: Iterable[NotebookEntry]) -> list[NodeVisit]:
 
 
 def stretches(view: AgentView, now: datetime) -> list[Stretch]:
-    """What an agent spent its time on, from its first line that is left until it ended, or now."""
+    """How an agent spent its time, from its first remaining line until its end, or now."""
     found: list[Stretch] = []
     asking = dict[str, str]()
     stuck = paused = False
@@ -154,7 +154,7 @@ def stretches(view: AgentView, now: datetime) -> list[Stretch]:
 
 
 def drawing_of(view: AgentView, now: datetime, zone: ZoneInfo) -> Drawing | None:
-    """The timeline to scale, its axis in times of `zone`; None where there is nothing to see yet."""
+    """The timeline to scale, with its axis in `zone`; None if there is nothing to see yet."""
     found = stretches(view, now)
     if not found:
         return None
@@ -174,11 +174,11 @@ def drawing_of(view: AgentView, now: datetime, zone: ZoneInfo) -> Drawing | None
 
 
 def _ticks(begin: datetime, end: datetime, place: Callable[[datetime], float], zone: ZoneInfo) -> list[Tick]:
-    """Round times between two on the clock of a zone, few enough to be read."""
+    """Round local times between two instants, few enough to be readable."""
     step = next((each for each in STEPS if (end - begin) / each <= MOST_TICKS), STEPS[-1])
     daily = step >= timedelta(days=1)
     form = "%-d %b" if daily else "%H:%M" if step >= timedelta(minutes=1) else "%H:%M:%S"
-    # On the clock, whose days are not all equally long.
+    # Step in local time: days are not all equally long.
     origin = datetime(1970, 1, 1)
     clock = origin + ((begin.astimezone(zone).replace(tzinfo=None) - origin) // step + 1) * step
     found: list[Tick] = []

@@ -1,7 +1,7 @@
-"""Views of agents, from Temporal or the archive, fetched once however many people ask for them.
+"""Views of agents, from Temporal or the archive, fetched once however many people ask.
 
-A view takes one description from Temporal and three queries to a worker. If the description shows that
-nothing has happened since, the queries are not repeated; and everyone who asks meanwhile shares one answer.
+A view takes one description from Temporal and three queries to a worker. The queries are skipped if the
+description shows that nothing has happened since. Concurrent callers share one answer.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from common.client.rows import AgentRow, row_of
 from common.client.view import QUERY_PATIENCE, AgentView
 from common.digest import digest_bytes
 
-FRESH_SECONDS = 0.3  # an answer is shared this long; a person does not see the difference
-# A page is there within a second though no worker answers, and brings itself up to date if one does later.
+FRESH_SECONDS = 0.3  # how long an answer is shared; a person does not see the difference
+# A page shows within a second even if no worker answers, and updates itself if one does later.
 PAGE_PATIENCE = timedelta(seconds=1)
-MAX_CACHED = 1_000  # agents; a view is some 100 KB at most
+MAX_CACHED = 1_000  # agents; a view has about 100 KB at most
 
 Key = TypeVar("Key")
 Found = TypeVar("Found")
@@ -44,7 +44,7 @@ class Document:
 
 @dataclass(frozen=True)
 class _Read:
-    """A view, and the version of the agent that was described before the view was read."""
+    """A view, and the agent's version as described before the view was read."""
 
     version: tuple[object, ...]
     view: AgentView
@@ -55,7 +55,7 @@ class ArchivedView(AgentView):
 
 
 class Views:
-    """Agents as they are now, at most ``FRESH_SECONDS`` old; archived ones as they ended."""
+    """Agents as they are now, at most ``FRESH_SECONDS`` old; archived ones in their final state."""
 
     def __init__(
         self, agents: AgentClient, archived: ArchivedAgents, clock: Callable[[], float] = time.monotonic
@@ -68,10 +68,10 @@ class Views:
         self._documents: OrderedDict[str, tuple[AgentView, Document]] = OrderedDict()
 
     async def row(self, id: str) -> AgentRow:
-        """What Temporal itself knows of the agent; the whole view of an archived one.
+        """What Temporal itself knows of the agent; for an archived one, the whole view.
 
         Raises:
-            NoSuchAgentError: neither Temporal nor the archive has an agent of that id.
+            NoSuchAgentError: neither Temporal nor the archive has an agent with that id.
             ArchiveDamagedError, StoreUnavailableError: Temporal has none, and the archive cannot be read.
         """
         try:
@@ -80,7 +80,7 @@ class Views:
             return await self._from_archive(id)
 
     async def view(self, id: str, patience: timedelta = QUERY_PATIENCE) -> AgentView:
-        """Everything there is to show of the agent, as far as it answers in time; raises as ``row`` does."""
+        """The whole view of the agent, as far as it answers in time; raises like ``row``."""
         try:
             description = await self._describe(id)
         except NoSuchAgentError:
@@ -94,17 +94,17 @@ class Views:
         async def read() -> _Read:
             return _Read(version, _without_paths(await self._agents.view(id, description, patience)))
 
-        # What others have asked for may be of the version before this one.
+        # A shared answer may be older than this version; it is cached under its own version.
         found = await self._views.get(f"{patience} {id}", read)
         if found.view.live and not found.view.trouble:
-            # Without a worker's answers it is incomplete; trouble may end without a trace in the agent.
+            # Do not cache incomplete views, or trouble, which may end without a trace in the agent.
             self._cached[id] = found
             while len(self._cached) > MAX_CACHED:
                 self._cached.popitem(last=False)
         return found.view
 
     def document(self, view: AgentView) -> Document:
-        """The view as JSON, serialized once however many ask for it."""
+        """The view as JSON, serialized once however many ask."""
         cached, document = self._documents.get(view.id, (None, None))
         if cached is not view or document is None:
             body = view.model_dump_json().encode()
@@ -116,7 +116,7 @@ class Views:
         return document
 
     def forget(self, id: str) -> None:
-        """Drop what is cached of an agent to which something was just sent."""
+        """Drop the cache entries of an agent to which something was just sent."""
         self._descriptions.forget(id)
         for patience in (QUERY_PATIENCE, PAGE_PATIENCE):
             self._views.forget(f"{patience} {id}")
@@ -137,7 +137,7 @@ class Views:
 
 
 def _without_paths(view: AgentView) -> AgentView:
-    """The view with the names of its agent's files, in place of where they lie on a worker."""
+    """The view with names of the agent's files instead of their paths on a worker."""
     kind = shown_as(view.kind, view.result)
     return view.model_copy(update={"result": without_paths(view.result, kind)}) if kind else view
 
@@ -170,7 +170,7 @@ class _Shared(Generic[Found]):
             asked[1].add_done_callback(_retrieve_exception)
             self._asked.pop(key, None)
             self._asked[key] = asked
-        # Shielded: one client that disconnects must not cancel the answer for the others.
+        # Shield it: one client that disconnects must not cancel the answer for others.
         return await asyncio.shield(asked[1])
 
     def forget(self, key: str) -> None:
@@ -182,6 +182,6 @@ async def _call(ask: Callable[[], Awaitable[Found]]) -> Found:
 
 
 def _retrieve_exception(task: asyncio.Task[Any]) -> None:
-    """Keep asyncio from warning of an exception that nobody was left to receive."""
+    """Keep asyncio from warning about an exception that nobody waits for any more."""
     if not task.cancelled():
         task.exception()

@@ -1,1 +1,1 @@
-"""For tests of agents: a real Temporal server, a worker in the test itself, decisions, and skipped time."""
+"""For tests of agents: a real Temporal server, an in-process worker, decisions, and time skipping."""

@@ -1,4 +1,4 @@
-"""Fixtures of pytest: `stage`, on `settings` and `server`. `tests/conftest.py` offers them to every test."""
+"""Pytest fixtures: `stage`, which uses `settings` and `server`. `tests/conftest.py` exports them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from common.settings import Settings
 from common.temporal.connect import connect
 from testing.stage import Stage
 
-# A task that a worker dropped or died with is handed out again after this; by default after ten seconds.
+# Retry a task that a worker dropped or died with after this; the default is ten seconds.
 QUICK_TASKS = {"history.defaultWorkflowTaskTimeout": '"2s"'}
-# A history that starts afresh within a second of the last waits out that second by default. In skipped time
-# the server counts what it has skipped so far into that wait: the agent would wake hours or days too late.
+# By default, a continue-as-new within a second of the last one waits out that second. With skipped time the
+# server adds all time skipped so far to that wait: the agent would wake hours or days too late.
 AFRESH_AT_ONCE = {"history.workflowIdReuseMinimalInterval": '"0s"'}
-# Tests run on the server at this address, if there is one, and not on one of their own.
+# Run tests on the server at this address, if given, instead of their own.
 GIVEN = os.environ.get("TEST_SERVER", "")
 
 
@@ -31,14 +31,14 @@ class GivenServer:
 
 @pytest.fixture(scope="session")
 def session_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """Settings with a data folder of this test session's own."""
+    """Settings with a data folder for this test session."""
     folder = tmp_path_factory.mktemp("hibernaut")
     return Settings.read({"HIBERNAUT_DATA_DIR": str(folder), "HIBERNAUT_UNSIGNED": "refuse"})
 
 
 @pytest.fixture(scope="session")
 async def server(session_settings: Settings) -> AsyncIterator[DevServer | GivenServer]:
-    """The real Temporal dev server, one for the whole session; tests use ids of their own."""
+    """The real Temporal dev server, shared by the session; each test uses its own ids."""
     if GIVEN:
         yield GivenServer()
         return
@@ -50,7 +50,7 @@ async def server(session_settings: Settings) -> AsyncIterator[DevServer | GivenS
 
 @pytest.fixture
 def settings(tmp_path: Path, server: DevServer | GivenServer, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Settings with a data folder and a task queue of the test's own, pointing at the session's server."""
+    """Settings with the test's own data folder and task queue, pointing at the session's server."""
     monkeypatch.setenv("TEMPORAL_ADDRESS", server.address)
     open_all(tmp_path / "data")
     return Settings.read(
@@ -64,12 +64,12 @@ def settings(tmp_path: Path, server: DevServer | GivenServer, monkeypatch: pytes
 
 @pytest.fixture
 async def stage(settings: Settings) -> AsyncIterator[Stage]:
-    """A worker with every kind of agent and every activity; in the end all histories are replayed."""
+    """A worker with every kind of agent and every activity; at the end all histories are replayed."""
     async with Stage(await connect(settings), settings).at_work() as stage:
         yield stage
 
 
 def open_all(data: Path) -> None:
-    """Name the whole disk as the root of everybody; the data folder itself stays closed."""
+    """Let everybody use the whole disk as root; the data folder itself stays closed."""
     data.mkdir(parents=True, exist_ok=True)
     (data / "roots.json").write_text(json.dumps({"*": ["/"]}))

@@ -1,4 +1,4 @@
-"""A worker in the test's process, short ways to do what people do, and a replay of every history."""
+"""An in-process worker, shortcuts for what people do, and a replay of every history."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ from workflows.replayer import ATTEMPTS, DEADLOCK, replayer, workflow_classes
 OWNER = "owner-1"
 Handle = WorkflowHandle[Any, Any]
 Answer = TypeVar("Answer", bound=BaseModel)
-# A query that a worker loses, as where it drops the agent with its last answer, hangs for as long as it may.
+# A query can get lost, as when a worker evicts the agent with its last answer; it then hangs this long.
 ANSWERS_WITHIN = timedelta(seconds=10)
-# Between two histories an agent cannot answer yet, and on a busy machine it may take long.
+# Errors while an agent continues as new, or on a slow, busy machine.
 NOT_NOW = (RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.CANCELLED, RPCStatusCode.DEADLINE_EXCEEDED)
 
 
 async def answer_of(handle: Handle, name: str, result_type: type[Answer]) -> Answer:
-    """What an agent answers to a query, which is asked again where it could not answer just then."""
+    """An agent's answer to a query, retried while it cannot answer."""
 
     async def find() -> Answer | None:
         try:
@@ -57,10 +57,10 @@ async def answer_of(handle: Handle, name: str, result_type: type[Answer]) -> Ans
 
 
 def is_passing(error: RPCError | WorkflowQueryFailedError) -> bool:
-    """Whether an agent could not answer just then."""
+    """Whether the error is transient: the agent could not answer just then."""
     if isinstance(error, RPCError):
         return error.status in NOT_NOW
-    # To replay its history may take over two seconds on a busy machine.
+    # On a busy machine, replaying its history may take over two seconds.
     return DEADLOCK in str(error)
 
 
@@ -68,8 +68,8 @@ class Stage:
     """A worker of a test.
 
     Attributes:
-        agents: the workflows that it runs; every kind if not set otherwise before `work`.
-        skipper: skips the time of agents.
+        agents: the workflows that it runs; every kind unless set before `work`.
+        skipper: skips agents' time.
         handles: the agents that were started.
     """
 
@@ -85,12 +85,12 @@ class Stage:
         self._worker: AsyncExitStack | None = None
 
     def objects(self) -> list[Any]:
-        """The objects whose methods are the activities: a worker's own. Override it for doubles of them."""
+        """Objects whose methods are the activities: a worker's own. Override it to use doubles."""
         return worker.everything(self.client, self.settings)
 
     @asynccontextmanager
     async def at_work(self, *, replays: bool = True) -> AsyncIterator[Self]:
-        """A worker at work; where all went well every history is replayed, and no agent is left behind."""
+        """Run the worker. On success replay every history; in any case terminate agents left running."""
         await self.work()
         try:
             yield self
@@ -127,7 +127,7 @@ class Stage:
     ) -> Handle:
         """Start an agent of `OWNER`; with `skipping`, each of its sleeps ends at once.
 
-        `task_timeout` is how long one of its workflow tasks may take, else the server's own limit.
+        `task_timeout` limits each workflow task; by default the server's limit applies.
         """
         client = self.skipper.client if skipping else self.client
         with nullcontext() if skipping else self.skipper.with_time_skipping_disabled():
@@ -149,7 +149,7 @@ class Stage:
         return handle
 
     async def query(self, handle: Handle, name: str, result_type: type[Answer]) -> Answer:
-        """What the agent answers; see `answer_of`."""
+        """The agent's answer to a query; see `answer_of`."""
         return await answer_of(handle, name, result_type)
 
     async def status(self, handle: Handle) -> AgentStatus:
@@ -157,7 +157,7 @@ class Stage:
         return await self.query(handle, "status", AgentStatus)
 
     async def asleep(self, handle: Handle, after: datetime | None = None) -> datetime:
-        """Until when the agent sleeps, once it does, and until another time than `after`."""
+        """Wait until the agent sleeps, with another end than `after`; return when it wakes."""
 
         async def find() -> datetime | None:
             wake_at = (await self.status(handle)).wake_at
@@ -166,7 +166,7 @@ class Stage:
         return await eventually(find)
 
     async def skip(self, handle: Handle, time: timedelta) -> None:
-        """Have so much of the agent's time pass at once."""
+        """Skip that much of the agent's time."""
         await self.skipper.fast_forward(handle, time)
 
     async def notes(self, handle: Handle) -> list[str]:
@@ -175,10 +175,10 @@ class Stage:
         return [f"{entry.node}: {entry.text}" for entry in notebook.entries]
 
     async def asked(self, handle: Handle, after: str = "") -> ApprovalRequest:
-        """The open request, once there is one other than `after`, and Temporal knows of it."""
+        """The open request, once there is one other than `after` and Temporal knows of it."""
 
         async def find() -> ApprovalRequest | None:
-            # A query may be answered from a task that Temporal has yet to commit.
+            # A query may be answered from a task that Temporal has not committed yet.
             waits_for = await self._waits_for(handle)
             known = search_attributes.parse_waiting_for_approvals(waits_for)
             view = await self.query(handle, "approvals", ApprovalsView)
@@ -195,14 +195,14 @@ class Stage:
         return await eventually(find)
 
     async def _waits_for(self, handle: Handle) -> str:
-        """What the agent waits for, as Temporal has it."""
+        """What the agent waits for, according to Temporal."""
         described = await handle.describe()
         return described.typed_search_attributes.get(search_attributes.WAITING_FOR) or ""
 
     async def decide(
         self, handle: Handle, request: ApprovalRequest, verdict: Verdict = Verdict.APPROVE, **changes: Any
     ) -> Decision:
-        """Send a signed decision of `ann`; `changes` are other fields of it, such as `by` or `edits`."""
+        """Send a decision signed for `ann`; `changes` override its fields, such as `by` or `edits`."""
         decision = self.sign(self.decision(request, verdict, **changes), handle)
         await handle.signal("decide", decision)
         return decision
@@ -210,7 +210,7 @@ class Stage:
     def decision(
         self, request: ApprovalRequest, verdict: Verdict = Verdict.APPROVE, **changes: Any
     ) -> Decision:
-        """A decision as an approver makes it, not yet signed."""
+        """A decision as an approver makes it, unsigned."""
         return Decision(
             **{
                 "id": uuid.uuid4().hex,
@@ -229,7 +229,7 @@ class Stage:
         return self.signer.sign(decision, handle.id, datetime.now(UTC))
 
     async def replay_all(self) -> None:
-        """Replay every history, each run of each agent, with the code as it is."""
+        """Replay every history, of each run of each agent, with the current code."""
         left = [history async for history in self._histories()]
         for _ in range(ATTEMPTS):
             failures = await self._replay(left)
@@ -239,7 +239,7 @@ class Stage:
         assert not left, f"they do not yield: {failures}"
 
     async def _replay(self, histories: Sequence[WorkflowHistory]) -> dict[str, Exception]:
-        """What went wrong, by run."""
+        """The failures, by run id."""
         if not histories:
             return {}
 
@@ -248,12 +248,12 @@ class Stage:
                 yield history
 
         replays = replayer(self.agents, data_converter(self.settings, writes=False))
-        # By one worker: making one takes longer than a replay.
+        # Use one worker for all: making one takes longer than a replay.
         results = await replays.replay_workflows(each(), raise_on_replay_failure=False)
         return dict(results.replay_failures)
 
     async def _histories(self) -> AsyncIterator[WorkflowHistory]:
-        """Of each run of each agent."""
+        """The histories of each run of each agent."""
         for handle in self.handles:
             run_id = (await handle.describe()).raw_description.workflow_execution_info.first_run_id
             while run_id:

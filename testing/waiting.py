@@ -1,4 +1,4 @@
-"""Waiting for what happens elsewhere."""
+"""Waiting for things that happen elsewhere."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ Found = TypeVar("Found")
 async def eventually(
     find: Callable[[], Found | Awaitable[Found | None] | None], seconds: float = 120, *, every: float = 0.4
 ) -> Found:
-    """The first true result of `find`, which is called again and again, and may be a coroutine function.
+    """Poll `find`, which may be a coroutine function, and return its first true result.
 
     Args:
-        find: what to call.
-        seconds: after which to give up.
-        every: seconds between two calls at most; looking is work, too, where many look.
+        find: called repeatedly.
+        seconds: how long to try.
+        every: longest pause between calls in seconds; polling costs CPU where many poll.
 
     Raises:
-        AssertionError: there was none within so many seconds.
+        AssertionError: no result was true within that time.
     """
     deadline = asyncio.get_running_loop().time() + seconds
     pause = 0.05

@@ -1,4 +1,4 @@
-"""What all tests share: a real Temporal dev server, and settings of their own."""
+"""Shared by all tests: a real Temporal dev server, and settings of their own."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from tests.support.databases import emptied, running_postgres
 
 __all__ = ["server", "session_settings", "settings", "stage"]
 
-# A shell starts what runs in its background with Ctrl-C ignored, and children inherit that; tests send it.
+# A shell starts background processes with Ctrl-C ignored, and children inherit that; but tests send Ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# Of the process itself: while a test runs, what it prints is captured.
+# The real stderr of the process: while a test runs, its output is captured.
 STDERR = pytest.StashKey[int]()
 
 
 def environment() -> dict[str, str]:
-    """The variables that this program reads."""
+    """The environment variables that this program reads."""
     return {name: value for name, value in os.environ.items() if name.startswith(("HIBERNAUT_", "TEMPORAL_"))}
 
 
@@ -43,16 +43,17 @@ def set_environment(wanted: Mapping[str, str]) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     set_environment({})
-    # Modules and tests stay: the collector looks for garbage once they are there, and passes over them.
+    # Modules and tests are never freed: garbage collection starts after they are loaded, and skips them.
     gc.disable()
     config.stash[STDERR] = os.dup(2)
-    # Hypothesis also draws constants of the modules loaded so far; which those are differs from run to run.
+    # Hypothesis also draws constants from loaded modules; which modules are loaded differs between runs.
     if config.getoption("--hypothesis-profile") == "ci":
         providers._get_local_constants = lambda: providers._local_constants
 
 
-# The time limit raises in the main thread, which a test that hangs elsewhere or catches everything outlives.
-# After twice as long the process ends: its stacks are printed, and the run ends with the test's name.
+# The time limit raises in the main thread, which does not end a test that hangs in another thread or catches
+# all exceptions. After twice that time the process itself ends: it prints all stacks, and the run names the
+# test.
 def end_later(test: pytest.Item | pytest.Collector) -> None:
     config, marker = test.config, test.get_closest_marker("timeout")
     given = marker.args[0] if marker else config.getoption("timeout")
@@ -71,12 +72,12 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 @pytest.hookimpl(trylast=True)
 def pytest_exception_interact(node: pytest.Item | pytest.Collector) -> None:
-    """Start anew what pytest's own plugin has just cancelled: its teardown may hang, too."""
+    """Restart the timer that pytest's own plugin has just cancelled: the test's teardown may hang, too."""
     end_later(node)
 
 
-# A file is one worker's. Those that take minutes begin first and unit tests come last, so that no worker is
-# left alone with one at the end.
+# Each file runs on one worker. Files that take minutes start first and unit tests come last, so that no
+# worker still runs a long file alone at the end.
 LONG = (
     *("chaos/test_chaos", "integration/test_readme", "chaos/test_code_auditor_kills", "chaos/test_archive"),
     *("workflow/test_drift", "chaos/test_contract_auditor_kills", "chaos/test_recruiter"),
@@ -86,13 +87,13 @@ LONG = (
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection(session: pytest.Session) -> None:
-    """Each of several workers compiles its part of all modules first, and finds the others' compiled."""
+    """With several workers, each compiles a share of all modules first, and the others reuse the result."""
     name, count = (os.environ.get(f"PYTEST_XDIST_WORKER{end}", "") for end in ("", "_COUNT"))
     if not name or session.config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
         return
     modules = sorted(Path(__file__).parent.glob("*/test_*.py"))
     for module in modules[int(name.removeprefix("gw")) :: int(count)]:
-        with contextlib.suppress(Exception, pytest.skip.Exception):  # collection tells of it
+        with contextlib.suppress(Exception, pytest.skip.Exception):  # collection reports it
             importlib.import_module(f"tests.{module.parent.name}.{module.stem}")
 
 
@@ -117,14 +118,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="module", autouse=True)
 def _environment_of_a_file() -> Iterator[None]:
-    """What it sets, such as where clients connect, is none of the next file's."""
+    """What a file sets (for example, where clients connect) does not apply to the next file."""
     yield
     set_environment({})
 
 
 @pytest.fixture(autouse=True)
 def _environment_of_a_test() -> Iterator[None]:
-    """Afterwards it is again what the file's own fixtures have made of it."""
+    """After each test, restore the environment that the file's fixtures made."""
     before = environment()
     yield
     set_environment(before)
@@ -132,14 +133,14 @@ def _environment_of_a_test() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """A PostgreSQL server for the whole session; whoever stops it starts it again."""
+    """One PostgreSQL server for the whole session; a test that stops it starts it again."""
     with running_postgres() as server:
         yield server
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path | URL:
-    """An empty database of each kind, which the test runs on one after the other."""
+    """An empty database; the test runs once for each kind of database."""
     if request.param == "sqlite":
         return tmp_path / "new" / "database.db"
     return emptied(request.getfixturevalue("postgres"))

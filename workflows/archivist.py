@@ -1,9 +1,9 @@
-"""The archivist moves closed agents out of Temporal into the archive; the eraser forgets an owner's agents.
+"""The archivist moves closed agents from Temporal to the archive; the eraser deletes an owner's agents.
 
-Neither is an agent: nobody owns them, and they remember nothing. Both change the archive under the one id
-`archivist` alone, so that Temporal itself keeps two from working at a time. Both run on the current build of
-the workers from one task to the next: pinned to one that is taken away, they would hold that id for ever. A
-change of their steps needs `workflow.patched`.
+Neither is an agent: they have no owner and no memory. Both change the archive only under the workflow id
+`archivist`, so Temporal ensures that only one works at a time. Both run on the workers' current build from
+one task to the next: pinned to a build that is removed, they would hold that id for ever. A change of their
+steps needs `workflow.patched`.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ with workflow.unsafe.imports_passed_through():
     )
     from workflows.starts import require_signed
 
-# So many agents at once: archiving must not slow down those that work.
+# Agents archived at once: archiving must not slow down the running ones.
 AT_ONCE = 4
 DRY_RUN_IDS = 1000
-# A store or a server that is away comes back sooner or later, and nothing is lost by waiting.
+# A store or a server that is down comes back eventually, and nothing is lost by waiting.
 ARCHIVE_RETRY = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=1))
 # Heartbeats come every second, so a killed worker is noticed soon.
 WORK = workflow.ActivityConfig(
@@ -61,7 +61,7 @@ WORK = workflow.ActivityConfig(
     heartbeat_timeout=timedelta(seconds=5),
     retry_policy=ARCHIVE_RETRY,
 )
-# One agent that cannot be moved must not keep all others in Temporal; the next run tries it again.
+# One agent that cannot be moved must not hold up all others; the next run tries it again.
 ONE_AGENT = workflow.ActivityConfig(
     start_to_close_timeout=timedelta(hours=1),
     schedule_to_close_timeout=timedelta(hours=6),
@@ -72,7 +72,7 @@ ONE_AGENT = workflow.ActivityConfig(
 
 @workflow.defn(name=ARCHIVIST, versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
 class Archivist:
-    """Archives what is due, in batches: copied and read back, entered in index and chain, then deleted."""
+    """Archives agents that are due, in batches: copy, read back, enter in index and chain, then delete."""
 
     def __init__(self) -> None:
         self._slots = asyncio.Semaphore(AT_ONCE)
@@ -80,7 +80,7 @@ class Archivist:
 
     @workflow.run
     async def run(self, request: ArchiveRequest) -> ArchiveReport:
-        """Work until no more agents are due; what was done."""
+        """Work until no more agents are due, and return what was done."""
         await require_signed(request)
         if request.dry_run:
             return await self._look(request)
@@ -107,7 +107,7 @@ class Archivist:
 
     @workflow.query
     def report(self) -> ArchiveReport:
-        """What was done so far."""
+        """The work done so far."""
         return self._report
 
     async def _look(self, request: ArchiveRequest) -> ArchiveReport:
@@ -173,7 +173,7 @@ class Archivist:
 
     async def _remove(self, records: Sequence[ArchivedObject]) -> None:
         removed = await asyncio.gather(*(self._remove_one(each) for each in records))
-        # The server deletes in its own time: first all are asked for, then each is waited for.
+        # The server deletes asynchronously: request all deletions first, then wait for each.
         await asyncio.gather(*(self._clear(each) for each in removed if each))
 
     async def _remove_one(self, record: ArchivedObject) -> Removed | None:
@@ -208,7 +208,7 @@ class Eraser:
 
     @workflow.run
     async def run(self, request: EraseRequest) -> Erased:
-        """Erase until nothing of the owner is left; what was erased."""
+        """Erase until nothing of the owner is left, and return what was erased."""
         await require_signed(request)
         if workflow.info().workflow_id != ARCHIVIST:
             raise ApplicationError(
@@ -217,7 +217,7 @@ class Eraser:
         part = ErasePart(
             owner=request.owner, by=workflow.info().run_id, at=workflow.now(), until=request.until
         )
-        # What a kill left of an archivist's last batch is finished first: it may be this owner's.
+        # First finish the last batch of an archivist that was killed: it may include this owner's agents.
         await workflow.execute_activity_method(ArchiveLedger.recover, RecoverRequest(by=part.by), **WORK)
         erased = Erased(owner=request.owner)
         while True:
@@ -236,7 +236,7 @@ class Eraser:
 
 
 async def _under_the_one_id(request: ArchiveRequest) -> ArchiveReport:
-    """Have the archivist of the one id do it: a schedule adds the time to the ids it starts."""
+    """Run the archivist under its one id as a child: a schedule appends the time to the ids it starts."""
     try:
         return await workflow.execute_child_workflow(
             Archivist.run,

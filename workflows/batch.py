@@ -1,4 +1,4 @@
-"""The batch: a file of inputs, each done by an agent of the kind that is named, so many at once."""
+"""The batch: runs an agent of one kind for each input in a file, a limited number at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ with workflow.unsafe.imports_passed_through():
 
 @workflow.defn(name="batch")
 class Batch(Agent[BatchInput, BatchMemory]):
-    """Has every line of a file done by an agent of its own."""
+    """Runs an agent for every line of a file."""
 
     long_lived = True
 
@@ -23,7 +23,7 @@ class Batch(Agent[BatchInput, BatchMemory]):
 
     @workflow.run
     async def run(self, input: BatchInput) -> BatchResult:
-        """List the lines, and have them done."""
+        """List the lines, and run an agent for each."""
         memory = self.memory
         if memory.listing is None:
             with self.node("items"):

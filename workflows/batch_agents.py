@@ -1,4 +1,4 @@
-"""Agents that do the items of a page of a batch, a child workflow each."""
+"""Agents that process the items of a batch page, each as a child workflow."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from common.temporal import search_attributes
 from workflows.core.calls import READ
 
 STEP = workflow.ActivityConfig(start_to_close_timeout=READ.start_to_close, retry_policy=READ.retry)
-# The rules of a start are looked at within the workflow task; where that fails, by an activity that may wait.
+# The rules for a start are checked inside the workflow task, or by an ordinary activity if that fails.
 CHECK_ONCE = workflow.LocalActivityConfig(
     start_to_close_timeout=timedelta(seconds=5),
     schedule_to_close_timeout=timedelta(seconds=5),
@@ -27,14 +27,14 @@ CHECK_ONCE = workflow.LocalActivityConfig(
 
 
 class ItemAgents:
-    """Starts an agent for an item, under the rules of every start."""
+    """Starts an agent for an item, under the same rules as any other start."""
 
     def __init__(self, request: PageRequest) -> None:
         self._request = request
         self._checks = asyncio.Lock()
 
     async def do(self, item: BatchItem) -> Any:
-        """What the agent of this item returned.
+        """Run the agent of this item, and return its result.
 
         Raises:
             FailureError: it may not be started, or has failed.
@@ -52,9 +52,9 @@ class ItemAgents:
             kind,
             item.argument,
             id=item_agent_id(self._request.parent, item.key),
-            # Only one that has failed may be tried again.
+            # Only a failed agent may be tried again.
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
-            # Of a fork's batch the items are marked as it is.
+            # The items of a fork's batch are marked as forks too.
             memo={**workflow.memo(), ITEM_OF: info.workflow_id, **about(subject)},
             static_summary=subject,
             priority=info.priority,
@@ -62,7 +62,7 @@ class ItemAgents:
         )
 
     async def _check(self, check: ItemCheck) -> CheckedItem | None:
-        # One at a time: of two local ones that end in different tasks, a replay may swap the results.
+        # One at a time: if two local activities end in different tasks, a replay may swap their results.
         async with self._checks:
             try:
                 return await workflow.execute_local_activity_method(

@@ -1,8 +1,8 @@
-"""A page of a batch: does some hundred items in a sliding window, and tells the agent how it stands.
+"""A page of a batch: processes a few hundred items in a sliding window, and reports to the agent.
 
-It is not an agent. An activity opens it, and no run of the agent is its parent: the agent's history may start
-afresh at any moment, and the page goes on. Its own never has to: so many items fit into one. It ends on the
-build of the workers it began on; the next page begins on the current one.
+It is not an agent. An activity starts it, so no run of the agent is its parent, and it goes on when the
+agent's history starts afresh. Its own history never has to, because its number of items is limited. It ends
+on the build it began on; the next page begins on the current one.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ with workflow.unsafe.imports_passed_through():
     from workflows.batch_agents import STEP, ItemAgents
     from workflows.starts import require_signed
 
-# While there is enough to begin, the agent hears after so many of the page's items, or with the next that
-# ends after so long; once there is not, of each end: there are slots to hand on.
+# While items wait to begin, the page reports after this share of its items, or at the first end after this
+# time. Once none wait, it reports every end, because each frees a slot for another page.
 SHARE_OF_A_REPORT = 0.05
 REPORT_AFTER = timedelta(seconds=30)
 
 
 @workflow.defn(name=PAGE)
 class BatchPage:
-    """Does the items of one page; each gets one verdict."""
+    """Processes the items of one page; each gets one verdict."""
 
     @workflow.init
     def __init__(self, request: PageRequest) -> None:
@@ -63,14 +63,14 @@ class BatchPage:
         self._serial = 0
         self._told: PageReport | None = None
         self._told_at = workflow.now()
-        # The agent has ended, so that nobody wants to know.
+        # Whether the agent has ended, so that nobody needs the results.
         self._forsaken = False
         self._over = False
         self._agents = ItemAgents(request)
 
     @workflow.run
     async def run(self, request: PageRequest) -> PageReport:
-        """Do every item; the last report."""
+        """Process every item, and return the last report."""
         await require_signed(request)
         items = await workflow.execute_activity_method(
             BatchPages.read_items, ReadRequest(items=request.page.items), **STEP
@@ -114,7 +114,7 @@ class BatchPage:
 
     @workflow.signal(dynamic=True)
     def on_signal(self, name: str, arguments: Sequence[RawValue]) -> None:
-        """Take in another width, or what an agent of the page asks; whatever else comes is passed over."""
+        """Handle a new width, or the open questions of one of the page's agents; ignore anything else."""
         kind: type[Any] | None = {WIDTH: int, ASKING: ItemAsks}.get(name)
         if kind is None or len(arguments) != 1:
             return
@@ -135,13 +135,13 @@ class BatchPage:
         return WriteRequest(parent=self._request.parent, results=tuple(self._results))
 
     def _can_go_on(self) -> bool:
-        """Whether something can begin, or nothing is left to."""
+        """Whether an item can begin, or none is left to begin."""
         if self._queue.left:
             return len(self._in_flight) < self._width or self._forsaken
         return self._queue.is_empty or self._forsaken
 
     def _begun(self, items: Sequence[BatchItem]) -> Coroutine[Any, Any, None]:
-        """What does the items of one call, the first of which counts as begun."""
+        """The coroutine for the items of one call; the first of them counts as begun."""
         self._begin(items[0])
         return self._do_several(items) if self._work.together > 1 else self._do(items[0])
 
@@ -150,7 +150,7 @@ class BatchPage:
         self._in_flight[item.key] = workflow.now()
 
     async def _do(self, item: BatchItem) -> None:
-        """Do one item and judge it."""
+        """Process one item and record its verdict."""
         try:
             result = await (self._start(item) if self._work.kind else self._call(item.argument))
         except (FailureError, asyncio.CancelledError) as error:
@@ -159,9 +159,9 @@ class BatchPage:
             self._judge(done(item.key, result))
 
     async def _do_several(self, items: Sequence[BatchItem]) -> None:
-        """Have one call do several, and take back those that it did not come to.
+        """Process several items in one call, and take back those it did not get to.
 
-        The first is in flight, as long as the call is; those behind it may not have begun.
+        The first counts as in flight for the whole call; the others may not have begun.
         """
         first, began = items[0], workflow.now()
         try:
@@ -214,7 +214,7 @@ class BatchPage:
         )
 
     async def _start(self, item: BatchItem) -> Any:
-        """Have an agent do it; what it returned."""
+        """Have an agent process the item, and return its result."""
         try:
             return await self._agents.do(item)
         finally:
@@ -225,7 +225,7 @@ class BatchPage:
         self._results.append(result)
 
     async def _keep_reporting(self) -> None:
-        """Tell the agent whenever there is enough to tell; while it is being told, more comes together."""
+        """Report to the agent whenever there is enough news; more accumulates while a report is sent."""
         while True:
             await workflow.wait_condition(lambda: self._over or self._is_due())
             if self._over:

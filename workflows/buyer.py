@@ -1,4 +1,4 @@
-"""The buyer: a price, documents, a short case, approval, final validation, one limit order to its end."""
+"""The buyer: a price, documents, a short case, approval, final validation, one limit order until it ends."""
 
 from __future__ import annotations
 
@@ -45,20 +45,21 @@ with workflow.unsafe.imports_passed_through():
         Within,
     )
 
-# One exchange with a broker, which gives up sooner by itself; after it the outcome is unknown, and looked up.
+# One exchange with a broker, which has a shorter time-out of its own. After this the outcome is unknown, and
+# is looked up.
 ORDER = CallPolicy(start_to_close=timedelta(seconds=45), retry=ONCE, lasting=True)
-# A request left on the wire by a dead worker has come to its end by then.
+# A request that a dead worker left on the wire has ended by then.
 SETTLED = timedelta(seconds=60)
-# An order that is looked at for days is looked at ever less often.
+# An order may be open for days: look at it less and less often.
 FIRST_LOOK = timedelta(seconds=2)
 RAREST_LOOK = timedelta(minutes=5)
-# Who wrote the case where there was nothing to write it from.
+# The author of the case if there was nothing to write it from.
 NOBODY = "none"
 
 
 @workflow.defn(name="buyer")
 class Buyer(Agent[BuyerInput, BuyerMemory]):
-    """Buys at no more than people have approved, at a price seen seconds before, and only once."""
+    """Buys once, at a price seen seconds before and within the limit that people have approved."""
 
     @workflow.init
     def __init__(self, input: BuyerInput) -> None:
@@ -75,7 +76,7 @@ class Buyer(Agent[BuyerInput, BuyerMemory]):
                 return self._not_reached()
             plan = memory.plan = memory.plan or await self._plan()
             if input.when is BuyWhen.WITHIN_LIMIT and plan.quote.price > plan.limit:
-                # It has left the limit while the documents were read.
+                # The price went over the limit while the documents were read.
                 memory.plan = None
                 continue
             outcome = await self._ask(plan)
@@ -90,9 +91,9 @@ class Buyer(Agent[BuyerInput, BuyerMemory]):
         return await self._follow()
 
     async def _until_within_limit(self) -> bool:
-        """Sleep until the price is within the limit, where the buyer is to wait for that; whether it came.
+        """If the buyer is to wait for its limit, sleep until the price is within it; False if it never was.
 
-        While the market is closed nothing is looked at: a price of then could not be had.
+        While the market is closed it looks at nothing: nobody could buy at that price.
         """
         input, memory = self.input, self.memory
         if input.when is BuyWhen.NOW:
@@ -112,12 +113,12 @@ class Buyer(Agent[BuyerInput, BuyerMemory]):
                     return False
                 opening = None if market.open else market.next_open
                 until = min(opening or workflow.now() + input.look_every, memory.wait_until)
-                # The same words before and after a history that starts afresh, which comes back to them.
+                # A fresh history finds this sleep by its words, so they must not change.
                 await self.hibernate(until, waiting_for=f"a price of {input.limit} or less", quietly=True)
                 await self.carry_over()
 
     def _not_reached(self) -> BuyerResult:
-        """Nobody was asked: how near the price has come."""
+        """The result if nobody was asked: says how near the price came."""
         input, quote = self.input, self.memory.quote
         reason = f"the price was not at or under {input.limit} within {input.wait_for}"
         if quote is not None:
@@ -161,7 +162,7 @@ class Buyer(Agent[BuyerInput, BuyerMemory]):
         return documents
 
     async def _case(self, documents: DocumentSet) -> tuple[str, str]:
-        """Why to buy and why not, in a few sentences from the documents, and who wrote them."""
+        """Reasons for and against buying, in a few sentences from the documents, and who wrote them."""
         material = tuple(
             Material(id=each.name, source=each.title or each.name, stored=each.text)
             for each in documents.documents
@@ -189,13 +190,13 @@ class Buyer(Agent[BuyerInput, BuyerMemory]):
             return await self.ask(question, plan, policy, evidence, self._premises)
 
     async def _until_the_market_opens(self) -> None:
-        """Sleep while nothing could be bought, so that the facts are fetched when it can."""
+        """Sleep until the market opens, so that the facts are fetched when the order can be filled."""
         with self.node("market"):
             while not (market := await self.call(Orders.market, MarketRequest(), READ)).open:
                 await self.hibernate(market.next_open, waiting_for="the market to open")
 
     async def _buy(self, outcome: Outcome[BuyPlan]) -> None:
-        """Place the order, unless the facts have moved too far; then nothing is bought."""
+        """Place the order, unless the facts have moved too far."""
         memory, plan = self.memory, outcome.plan
         with self.node("buy"):
             memory.key = self.action_key(plan)
@@ -244,7 +245,7 @@ class Buyer(Agent[BuyerInput, BuyerMemory]):
         return premises
 
     async def _follow(self) -> BuyerResult:
-        """Look at the order, ever less often, until it has ended; past our patience it is cancelled."""
+        """Follow the order, less and less often, until it has ended; cancel it when patience runs out."""
         memory = self.memory
         order, plan = memory.order, memory.plan
         assert order is not None
@@ -273,7 +274,7 @@ class Buyer(Agent[BuyerInput, BuyerMemory]):
 
     @asynccontextmanager
     async def _withdrawing(self, key: str) -> AsyncIterator[None]:
-        """Leave no open order behind where the agent is cancelled inside."""
+        """Leave no open order behind if the agent is cancelled inside the block."""
         try:
             yield
         except (asyncio.CancelledError, ActivityError) as error:
@@ -283,10 +284,10 @@ class Buyer(Agent[BuyerInput, BuyerMemory]):
             raise
 
     async def _withdraw_wholly(self, key: str) -> None:
-        """Cancel the order, and stay until it has ended: a broker may take its time with that."""
+        """Cancel the order, and wait until it has ended: that may take a broker some time."""
         order = await self._withdraw(key)
         if order is None:
-            # It may have been on its way to the broker still.
+            # It may still have been on its way to the broker.
             await workflow.sleep(SETTLED)
             order = await self._withdraw(key)
         pause = FIRST_LOOK
@@ -296,7 +297,7 @@ class Buyer(Agent[BuyerInput, BuyerMemory]):
             order = await self._withdraw(key)
 
     async def _withdraw(self, key: str) -> Order | None:
-        """Cancel what is open of the order; how it stands now."""
+        """Cancel the open part of the order, and return its current state."""
         found = await self.call(Orders.cancel_order, CancelOrder(key=key), READ)
         if found.order:
             self.note(f"withdrawn: {found.order.in_words}")

@@ -42,13 +42,13 @@ with workflow.unsafe.imports_passed_through():
     from common.grammar import counted
     from workflows.core.agent import LONG, LONG_ACTION, Action, Agent, Outcome, Premise
 
-# Shards this large keep history short at 50,000 files; this many at once keep both cores of a small machine
-# busy without a pile of processes.
+# Shards of this size keep history short at 50,000 files; this many in parallel keep both cores of a small
+# machine busy without too many processes.
 SHARD_FILES = 1000
 SMALL_SHARD_FILES = 50
 SIDE_BY_SIDE = 4
 
-# A worker that dies is noticed in ten seconds, and one that dies again and again makes nothing wait longer.
+# A dead worker is noticed within ten seconds. The short retry intervals keep repeated deaths from adding up.
 STEADY = replace(
     LONG,
     heartbeat=timedelta(seconds=10),
@@ -58,7 +58,7 @@ STEADY = replace(
 
 @workflow.defn(name="code-auditor")
 class CodeAuditor(Agent[AuditInput, AuditorMemory]):
-    """Audits a code base and, on a human's yes, applies fixes to files that have not changed since."""
+    """Audits a code base and, if people approve, applies fixes to files that have not changed since."""
 
     @workflow.init
     def __init__(self, input: AuditInput) -> None:
@@ -66,7 +66,7 @@ class CodeAuditor(Agent[AuditInput, AuditorMemory]):
 
     @workflow.run
     async def run(self, input: AuditInput) -> AuditResult:
-        """Audit, and with `apply` fix until nothing that was approved is left to do."""
+        """Audit; with `apply`, fix until nothing approved is left to do."""
         memory = self.memory
         if memory.triage is None:
             await self._examine()
@@ -82,7 +82,7 @@ class CodeAuditor(Agent[AuditInput, AuditorMemory]):
         return await self._report()
 
     async def _examine(self) -> None:
-        """Scan every file, and put what was found in order."""
+        """Scan every file, and triage the findings."""
         memory = self.memory
         if self.input.baseline:
             memory.baseline = await self._read_baseline(self.input.baseline)
@@ -114,7 +114,7 @@ class CodeAuditor(Agent[AuditInput, AuditorMemory]):
             return baseline
 
     async def _fix(self, plan: FixPlan) -> bool:
-        """Ask about the plan and apply it; whether that settled it, or `memory.changed` is in the way."""
+        """Ask about the plan and apply it; False if files changed (`memory.changed`) or it does not hold."""
         outcome = await self._ask(plan)
         memory = self.memory
         memory.plans.append(outcome.plan)
@@ -125,7 +125,7 @@ class CodeAuditor(Agent[AuditInput, AuditorMemory]):
         return await self._holds(outcome.plan) and await self._apply(outcome)
 
     async def _holds(self, plan: FixPlan) -> bool:
-        """Whether the fixes hold without those the approvers left out: they were proven all together."""
+        """Whether the fixes still hold without those that approvers left out: they were proven together."""
         if not plan.skip or not workflow.patched("proven-without-those-left-out"):
             return True
         request = UnprovenRequest(plan=plan, proven=await self._plan())
@@ -152,7 +152,7 @@ class CodeAuditor(Agent[AuditInput, AuditorMemory]):
             return inventory
 
     async def _scan(self, inventory: Inventory, *, again: bool = False) -> list[ArtifactRef]:
-        """Scan every file of which no earlier audit knows what is in it."""
+        """Scan every file whose findings are not known from an earlier audit."""
         with self.node("scan"):
             keeps = bool(self.owner) and not again and workflow.patched("keeps-results")
             tree = Tree(
@@ -210,7 +210,7 @@ class CodeAuditor(Agent[AuditInput, AuditorMemory]):
                 findings=memory.findings,
                 skip=memory.skipped,
                 verify=self.input.verify,
-                # Plans that sleepers have already made were made without.
+                # Agents started before this patch made their plans without an owner.
                 owner=self.owner if workflow.patched("owner-of-the-plan") else "",
             )
             plan = await self.call(FixPlanner.plan_fixes, request, LONG)
@@ -232,7 +232,7 @@ class CodeAuditor(Agent[AuditInput, AuditorMemory]):
             return await self.ask(question, plan, policy, evidence, lambda plan: [_unchanged(plan)])
 
     async def _apply(self, outcome: Outcome[FixPlan]) -> bool:
-        """Apply the approved plan; whether no file was in the way."""
+        """Apply the approved plan; False if files had changed."""
         with self.node("apply"):
             plan, memory = outcome.plan, self.memory
             unchanged = _unchanged(plan)
@@ -250,7 +250,7 @@ class CodeAuditor(Agent[AuditInput, AuditorMemory]):
             return not memory.changed
 
     async def _examine_again(self) -> None:
-        """Scan the changed files once more; the plan that follows rests on what they are now."""
+        """Scan the changed files again; the next plan rests on their current content."""
         inventory = await self._take_inventory(only=self.memory.changed)
         self.memory.findings += await self._scan(inventory, again=True)
 

@@ -1,4 +1,4 @@
-"""The contract auditor: judge a folder as a batch, ask once about alike findings, look again, report."""
+"""The contract auditor: judge a folder as a batch, ask once about similar findings, check again, report."""
 
 from __future__ import annotations
 
@@ -42,21 +42,21 @@ with workflow.unsafe.imports_passed_through():
     from common.grammar import counted
     from workflows.core.agent import LONG, READ, Agent, CallPolicy, agents_of, calling, cause_of
 
-# One contract: a process reads it and one judges it, each within its own limits. It heartbeats every few
-# seconds, so a worker's death is noticed soon.
+# One contract: one process reads it and another judges it, each within its own limits. It heartbeats every
+# few seconds, so a dead worker is noticed soon.
 CONTRACT = CallPolicy(
     start_to_close=timedelta(minutes=15), retry=READ.retry, heartbeat=timedelta(seconds=15), lasting=True
 )
-# To hand out one of ten pages costs a quarter of what it costs to read and judge it.
+# Handing out a contract of ten pages costs a quarter of what it costs to read and judge it.
 CONTRACTS_A_CALL = 10
-# A contract may change again while changed ones are read; people who edit all the time are not waited for.
+# A contract may change again while changed ones are read; do not wait for people who keep editing.
 MAX_CHECKS = 5
 REPORT_NOW = "report now"
 
 
 @workflow.defn(name="contract-auditor")
 class ContractAuditor(Agent[ContractsInput, ContractsMemory]):
-    """Judges every contract of a folder by a playbook, and asks people once about findings that are alike."""
+    """Judges every contract in a folder by a playbook, and asks people once about similar findings."""
 
     long_lived = True
 
@@ -66,7 +66,7 @@ class ContractAuditor(Agent[ContractsInput, ContractsMemory]):
 
     @workflow.run
     async def run(self, input: ContractsInput) -> ContractsResult:
-        """Audit all; ask; and read again what changed, until the report says what is so now."""
+        """Audit all, ask, and read again what changed, until the report is up to date."""
         reports = asyncio.create_task(self._report_when_told())
         try:
             await self._open()
@@ -102,7 +102,7 @@ class ContractAuditor(Agent[ContractsInput, ContractsMemory]):
             )
 
     async def _read(self) -> None:
-        """Read and judge every contract, each once."""
+        """Read and judge every contract once."""
         if self.memory.read:
             return
         assert self.memory.listing is not None
@@ -122,7 +122,7 @@ class ContractAuditor(Agent[ContractsInput, ContractsMemory]):
         self.note(f"{counted(counts.done, 'contract')} judged, {counts.quarantined} could not be read")
 
     async def _decide(self) -> None:
-        """Ask people about what needs a human, once for all findings that are alike."""
+        """Ask people about findings that need a human, once for all similar ones."""
         memory = self.memory
         with self.node("approval"):
             if memory.groups is None:
@@ -159,7 +159,7 @@ class ContractAuditor(Agent[ContractsInput, ContractsMemory]):
         )
 
     async def _look_again(self) -> bool:
-        """Read again what changed since it was read; whether there was any, and people are to be asked."""
+        """Read again contracts that changed since they were read; False if there are none to ask about."""
         memory = self.memory
         assert memory.playbook is not None
         if memory.again is None:
@@ -194,7 +194,7 @@ class ContractAuditor(Agent[ContractsInput, ContractsMemory]):
         return True
 
     async def _report_when_told(self) -> None:
-        """Write a report of what there is whenever people say `report now`."""
+        """Write a report of the results so far whenever people say `report now`."""
         memory = self.memory
         while True:
             await workflow.wait_condition(lambda: self._told() > memory.reported)
@@ -242,7 +242,7 @@ class ContractAuditor(Agent[ContractsInput, ContractsMemory]):
 
 
 def _thinker(input: ContractsInput) -> Thinker:
-    # Calls that sleepers have already made were made without.
+    # Agents started before this patch made their calls without approvers.
     others = tuple(input.approvers) if input.approvers and workflow.patched("readers-know-approvers") else ()
     return Thinker(
         model=input.model, budget_tokens=input.budget_tokens, budget_usd=input.budget_usd, approvers=others
@@ -251,7 +251,7 @@ def _thinker(input: ContractsInput) -> Thinker:
 
 @workflow.defn(name="contract-reader")
 class ContractReader(Agent[ContractReaderInput, None]):
-    """Reads one contract by the rules of a playbook and with a language model beside them."""
+    """Reads one contract by the rules of a playbook, and has a language model check them."""
 
     @workflow.init
     def __init__(self, input: ContractReaderInput) -> None:
@@ -282,11 +282,11 @@ class ContractReader(Agent[ContractReaderInput, None]):
             with self.node("compare"):
                 compare = CompareRequest(result=audited.result, answers=tuple(answers))
                 audited = await self.call(Contracts.compare_opinions, compare, READ)
-        # What goes to a batch stays small.
+        # Keep the result small for a batch.
         return ContractReaderResult(result=audited.result, findings=() if input.pinned else audited.worst)
 
     async def _asked(self, question: ModelQuestion, name: str) -> ModelAnswer | None:
-        """What the model makes of a clause; None where there is no language model."""
+        """The model's verdict on a clause; None if there is no language model."""
         model = choice = ""
         try:
             reply = await self.think(about_clause(question, name))

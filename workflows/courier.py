@@ -1,9 +1,9 @@
-"""Notice delivery: takes one notice to every place it goes to, side by side, while the agent goes on.
+"""Notice delivery: takes one notice to all its destinations, in parallel, while the agent goes on.
 
-It is not an agent. It retries for up to a day where a way is down, tells the agent what it could not deliver,
-and ends with a log. It follows messages with buttons until their question has ended, and removes the buttons.
-That may take months, so it is not pinned to the build of the workers it began on, and a change of its steps
-needs `workflow.patched`.
+It is not an agent. If Slack, mail or a webhook is down, it retries for up to a day. It tells the agent what
+it could not deliver, and ends with a log. It follows messages with buttons until their question has ended,
+and removes the buttons. That may take months, so it is not pinned to the build it began on, and a change of
+its steps needs `workflow.patched`.
 """
 
 from __future__ import annotations
@@ -35,27 +35,27 @@ with workflow.unsafe.imports_passed_through():
     )
     from workflows.starts import require_signed
 
-# By the way: the activity's wire name, and what it returns.
+# For each way: the activity's wire name, and what it returns.
 ACTIVITIES: dict[str, tuple[str, type | None]] = {
     "slack": ("slack_post", SlackPost),
     "email": ("mail_notice", Sent),
     "webhook": ("webhook_post", None),
 }
-# A way that is down comes back within the day, or a person has to look; `Retry-After` goes before this.
+# A service that is down comes back within a day, or a person has to look. `Retry-After` takes precedence.
 DELIVERY = workflow.ActivityConfig(
     start_to_close_timeout=timedelta(minutes=2),
     schedule_to_close_timeout=timedelta(days=1),
     retry_policy=RetryPolicy(initial_interval=timedelta(seconds=2), maximum_interval=timedelta(hours=1)),
 )
-# Live buttons must not stay because Slack was away for a weekend.
+# Live buttons must not stay because Slack was down for a weekend.
 UPDATE = workflow.ActivityConfig(
     start_to_close_timeout=timedelta(minutes=2),
     schedule_to_close_timeout=timedelta(days=30),
     retry_policy=RetryPolicy(initial_interval=timedelta(seconds=2), maximum_interval=timedelta(hours=1)),
 )
-# How often to look whether a question has ended of which nobody told: its agent was terminated.
+# How often to check whether a question has ended without a signal, because its agent was terminated.
 LOOKS = RetryPolicy(initial_interval=timedelta(minutes=1), maximum_interval=timedelta(hours=1))
-# How long it waits for the end of a request that never expires; by then its buttons have.
+# How long to wait for the end of a request that never expires; its buttons have expired by then.
 LONGEST_WAIT = timedelta(days=90)
 GRACE = timedelta(days=1)
 UNHEARD_OF = "The buttons have expired. The agent's page tells how its question stands."
@@ -63,7 +63,7 @@ UNHEARD_OF = "The buttons have expired. The agent's page tells how its question 
 
 @workflow.defn(name=COURIER, versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
 class Courier:
-    """Delivers one notice to every place it goes to."""
+    """Delivers one notice to all its destinations."""
 
     @workflow.init
     def __init__(self, dispatch: Dispatch) -> None:
@@ -74,14 +74,14 @@ class Courier:
 
     @workflow.run
     async def run(self, dispatch: Dispatch) -> DeliveryLog:
-        """Deliver; what became of each delivery."""
+        """Deliver, and return what became of each delivery."""
         await require_signed(dispatch)
         await asyncio.gather(*(self._deliver(place) for place in dispatch.places))
         return self._log
 
     @workflow.signal(dynamic=True)
     def on_signal(self, name: str, arguments: Sequence[RawValue]) -> None:
-        """Take in how the request ended; whatever else comes is passed over."""
+        """Record how the request ended; ignore any other signal."""
         if name != SETTLED or len(arguments) != 1:
             return
         try:
@@ -92,7 +92,7 @@ class Courier:
 
     @workflow.query
     def log(self) -> DeliveryLog:
-        """What was done so far."""
+        """The deliveries so far."""
         return self._log
 
     async def _deliver(self, place: Place) -> None:
@@ -123,7 +123,7 @@ class Courier:
             await self._follow(delivery, done)
 
     async def _note(self, words: str) -> None:
-        """Have it noted by the agent, if that still lives."""
+        """Have the agent note it, if it still runs."""
         agent: workflow.ExternalWorkflowHandle[Any] = workflow.get_external_workflow_handle(
             self._notice.agent
         )
@@ -135,7 +135,7 @@ class Courier:
             workflow.logger.info("%s has ended and cannot note: %s", self._notice.agent, words)
 
     async def _follow(self, delivery: Delivery, posted: SlackPost) -> None:
-        """Take the buttons of a posted message away once its question is over."""
+        """Remove the buttons of a posted message once its question is over."""
         if self._watch is None:
             self._watch = asyncio.create_task(self._await_end())
         await workflow.wait_condition(lambda: self._outcome is not None)
@@ -150,7 +150,7 @@ class Courier:
             workflow.logger.warning("a message in Slack stays as it was: %s", error.cause)
 
     async def _await_end(self) -> None:
-        """Find out that the question is over, should nobody tell."""
+        """Find out that the question is over even if no signal says so."""
         expires_at = self._notice.request.expires_at if self._notice.request else None
         left = expires_at - workflow.now() + GRACE if expires_at else LONGEST_WAIT
         try:
@@ -171,7 +171,7 @@ class Courier:
 
 
 def _refusal(done: object) -> str:
-    """Why a mail did not go out; empty where it did. Where that is unknown it is not sent again."""
+    """Why a mail was not sent; empty if it was. If that is unknown, it is not sent again."""
     if not isinstance(done, Sent) or done.status is SentStatus.SENT:
         return ""
     return f"{done.status}: {done.reason}"

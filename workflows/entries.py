@@ -1,8 +1,8 @@
 """The state an agent had when it entered a node, from a replay of its history.
 
-A replay takes every step again with what history says came of it, and acts on nothing. The state is what the
-agent would have handed to a fresh history at that moment. Where it had an answer and memory may not hold yet
-what came of that, it is the state in which the agent asked, for whoever goes on from there asks anew.
+A replay repeats every step with its result from history, and acts on nothing. The state is what the agent
+would have carried over to a fresh history at that moment. If the agent had an answer that its memory may not
+reflect yet, it is the state in which it asked, because an agent that goes on from there asks again.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from workflows.replayer import ATTEMPTS, DEADLOCK, replayer, silent, told
 class Entry:
     """An agent at the moment when it entered a node.
 
-    `has_begun`: it had called, told or heard something by then, so that without a memory it could not go on.
-    `length` is that of its history then.
+    `has_begun`: it had called an activity, told people or completed a wait, so without a memory it could not
+    go on from here. `length`: the length of its history then.
     """
 
     at: datetime
@@ -47,18 +47,18 @@ class Entry:
 
 
 class NotReplayedError(Exception):
-    """A history is not that of today's code; the message is the replayer's."""
+    """A history does not match today's code; the message is the replayer's."""
 
 
 @dataclass
 class Entries:
-    """The nodes that runs entered, so many times each, and the agent at the latest entry of one.
+    """Counts the nodes that runs entered, and keeps the agent as it entered one of them.
 
     Attributes:
-        node: the node of which the agent is kept.
-        nth: keep its nth entry, counted over all runs, in place of the latest.
+        node: the node at whose entry the agent is kept.
+        nth: keep the nth entry, counted over all runs, instead of the latest.
         counts: how often each node was entered.
-        kept: the agent at the entry, once it was seen.
+        kept: the agent at that entry, once seen.
     """
 
     node: str
@@ -69,12 +69,12 @@ class Entries:
     _asking: dict[asyncio.Task[Any] | None, tuple[str, Carried]] = field(default_factory=dict)
 
     async def replay(self, kind: type, history: WorkflowHistory, data_converter: DataConverter) -> None:
-        """Go through one run, of the class `kind`; with `nth` the runs must come oldest first.
+        """Replay one run; with `nth`, replay the runs oldest first.
 
         Args:
             kind: the agent's class.
-            history: what the run did.
-            data_converter: one that writes nothing, for a replay stores large payloads.
+            history: the run's history.
+            data_converter: one that writes nothing, because a replay stores large payloads.
 
         Raises:
             NotReplayedError: up to the node, today's code does not do what the history says.
@@ -92,19 +92,19 @@ class Entries:
 
         failure = await failure_of(history)
         if failure and self.kept and self.kept is not before:
-            # Today's code may well do something else afterwards; up to there it must do the same.
+            # Today's code may differ after the node, but up to there it must do the same.
             until = WorkflowHistory(history.workflow_id, history.events[: self.kept.length])
             failure = await failure_of(until)
         if failure:
             raise NotReplayedError(told(failure)) from failure
 
     def enter(self, agent: Agent[Any, Any], name: str) -> None:
-        """Take note that the agent enters a node."""
+        """Record that the agent enters a node."""
         self.counts[name] += 1
         if name == self.node and self.nth in (None, self.counts[name]):
             task = asyncio.current_task()
             question, asking = self._asking.get(task, ("", None))
-            # Answers given to this task whose outcome the agent may not have put into its memory yet.
+            # Answers this task was given that the agent's memory may not reflect yet.
             given = [answer for of, answer in agent._approvals._answers._given if of is task]
             fresh = any(answer.request.question == question for answer in given)
             state = asking if asking and fresh else _state_now(agent)
@@ -112,7 +112,7 @@ class Entries:
             self.kept = Entry(workflow.now(), agent.input, state, agent._calls.has_begun, length)
 
     def ask(self, agent: Agent[Any, Any], question: str) -> None:
-        """Take note that the agent asks people."""
+        """Record that the agent asks people."""
         self._asking[asyncio.current_task()] = question, _state_now(agent)
 
 

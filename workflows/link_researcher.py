@@ -1,4 +1,4 @@
-"""The link researcher: links, pages, quotes, a report, approval, the pages once more, publication."""
+"""The link researcher: links, pages, quotes, a report, approval, the pages again, publication."""
 
 from __future__ import annotations
 
@@ -47,24 +47,24 @@ with workflow.unsafe.imports_passed_through():
         cause_of,
     )
 
-# Two exchanges with a server, each of which gives up sooner by itself; then the outcome is looked up.
+# Two exchanges with a server, each with a shorter time-out of its own; after that the outcome is looked up.
 PUBLISH = CallPolicy(
     start_to_close=timedelta(minutes=3),
     retry=ONCE,
     stuck_after=FETCH.stuck_after,
     lasting=True,
 )
-# The pages once more before that, as politely as at first: a host may ask for a minute between two of them.
-# Were that taken for a change, people would be asked for ever. A report may rest on pages seen in this hour.
+# The pages are fetched again before publishing, just as politely: a host may ask for a minute between two
+# pages. If waiting for it counted as a change, people would be asked for ever. So pages may be an hour old.
 RECHECK_PAGE = replace(FETCH, schedule_to_close=timedelta(hours=1))
-# Of each place that is searched so many links are considered for one that is kept.
+# How many links to consider, in each place that is searched, for each one to keep.
 CONSIDERED = 12
 MAX_CONSIDERED = 200
 
 
 @workflow.defn(name="link-researcher")
 class LinkResearcher(Agent[ResearcherInput, ResearcherMemory]):
-    """Reads the best links on a topic and publishes what they say, quoted, once people have approved it."""
+    """Reads the best links on a topic and publishes quotes from them once people have approved the report."""
 
     @workflow.init
     def __init__(self, input: ResearcherInput) -> None:
@@ -72,7 +72,7 @@ class LinkResearcher(Agent[ResearcherInput, ResearcherMemory]):
 
     @workflow.run
     async def run(self, input: ResearcherInput) -> ResearchResult:
-        """Search, read, draft, ask, validate, publish; where pages have changed, read them again and ask."""
+        """Search, read, draft, ask, validate, publish; if pages have changed, read them and ask again."""
         memory = self.memory
         await self.require(Preconditions.check, input.needs)
         await self._search()
@@ -104,7 +104,7 @@ class LinkResearcher(Agent[ResearcherInput, ResearcherMemory]):
                 self.note(f"link {number}: {link.url}", words=link.text[:200])
 
     async def _found(self) -> list[FoundLinks]:
-        """What the sites list, or the search provider where none are named."""
+        """The links that the sites list, or the search provider's if no sites are named."""
         limit = min(CONSIDERED * self.input.links, MAX_CONSIDERED)
         if not self.input.sites:
             request = SearchRequest(query=self.input.topic, limit=limit)
@@ -127,7 +127,7 @@ class LinkResearcher(Agent[ResearcherInput, ResearcherMemory]):
         return found
 
     async def _scrape(self) -> None:
-        """Fetch what is not yet read: each host's links in order, and no host keeps another waiting."""
+        """Fetch the pages not fetched yet: one after another per host, different hosts in parallel."""
         by_host: dict[str, list[str]] = {}
         for url in self.memory.unfetched:
             by_host.setdefault(fairness_key(url), []).append(url)
@@ -162,7 +162,7 @@ class LinkResearcher(Agent[ResearcherInput, ResearcherMemory]):
             self.progress(len(self.memory.sources) + len(self.memory.unread), len(self.memory.links))
 
     async def _read(self) -> None:
-        """Take from every page what it says on the topic."""
+        """Extract from every page what it says on the topic."""
         read = {each.url for each in self.memory.readings}
         unread = [source for source in self.memory.sources if source.url not in read]
         if unread:
@@ -187,7 +187,7 @@ class LinkResearcher(Agent[ResearcherInput, ResearcherMemory]):
         return reading
 
     async def _points(self, think: Think) -> Reply | None:
-        """What a language model makes of pages; None where there is none, or it gave no usable answer."""
+        """A language model's answer about pages; None if there is no model, or no usable answer."""
         try:
             reply = await self.think(think)
         except (ActivityError, ApplicationError) as error:
@@ -226,7 +226,7 @@ class LinkResearcher(Agent[ResearcherInput, ResearcherMemory]):
             )
 
     async def _compared(self) -> Reply | None:
-        """A language model's comparison of the pages, where one has read them."""
+        """A language model's comparison of the pages, if one has read them."""
         readings = {each.url: each for each in self.memory.readings}
         in_order = [readings[source.url] for source in self.memory.sources]
         if sum(each.count > 0 for each in in_order) < 2 or all(each.model == OFFLINE for each in in_order):
@@ -234,7 +234,7 @@ class LinkResearcher(Agent[ResearcherInput, ResearcherMemory]):
         return await self._points(about_pages(in_order))
 
     async def _nothing_found(self, plan: PublishPlan) -> ResearchResult:
-        """Nobody is asked to publish an empty report: people are told why it is empty."""
+        """Tell people why the report is empty, instead of asking them to publish it."""
         reason = _why_empty(plan, self.memory)
         await self.tell_people(f"nothing to publish: {reason}", NoticeEvent.ALERT)
         return _result(ResearchOutcome.NOTHING_FOUND, plan, self.memory, reason)
@@ -251,7 +251,7 @@ class LinkResearcher(Agent[ResearcherInput, ResearcherMemory]):
             return await self.ask(question, plan, policy, evidence, _premises)
 
     async def _publish(self, outcome: Outcome[PublishPlan]) -> None:
-        """Publish what was approved, unless a page it quotes has changed; then it is to be read again."""
+        """Publish what was approved; if a page it quotes has changed, have that page read again."""
         plan = outcome.plan
         with self.node("publish"):
             action = Action[Published](
@@ -280,7 +280,7 @@ def _why_empty(plan: PublishPlan, memory: ResearcherMemory) -> str:
 
 
 def _premises(plan: PublishPlan) -> list[Premise]:
-    """Every page that is quoted is as it was read."""
+    """Every quoted page is unchanged since it was read."""
     return [
         Premise(
             each.url,
@@ -295,7 +295,7 @@ def _premises(plan: PublishPlan) -> list[Premise]:
 
 
 def _evidence(plan: PublishPlan, memory: ResearcherMemory) -> Iterable[str]:
-    """What helps to decide: where the draft is, what has changed, what is missing, who wrote it."""
+    """What helps people decide: where the draft is, what has changed, what is missing, who wrote it."""
     yield f"the draft to read: {memory.draft}"
     yield from (f"changed since it was approved: {each}" for each in memory.evidence)
     if len(plan.sources) < min(2, len(memory.links)) or not plan.sources:

@@ -21,8 +21,8 @@ with workflow.unsafe.imports_passed_through():
     from common.notices.types import NoticeEvent
     from workflows.core.agent import LONG, ONCE, Agent, CallPolicy, cause_of
 
-# A look that fails is a missing price, and the next look is soon: it is not tried again by itself, and never
-# counts as stuck. One that no worker has taken by then would be of another time than it says.
+# A failed look only misses one price, and the next look comes soon: so no retries, and it never counts as
+# stuck. If no worker takes it in time, give up: it would look at another moment than it says.
 LOOK = CallPolicy(
     start_to_close=timedelta(minutes=1),
     retry=ONCE,
@@ -32,13 +32,13 @@ LOOK = CallPolicy(
 AFTER_FAILURE = timedelta(minutes=5)
 # A look takes some 13 events; history starts afresh before the server asks for it at 4,096.
 FRESH_AT = 3_900
-# Questions that are open at a time; what comes past them is told, not asked.
+# How many questions may be open at once; people are only told of further crossings.
 ASKED_AT_ONCE = 5
 
 
 @workflow.defn(name="market-analyst")
 class MarketAnalyst(Agent[MarketInput, MarketMemory]):
-    """Sleeps while the market is closed, looks at it while it is open, says once what its rules notice."""
+    """Sleeps while the market is closed, looks at it while it is open, reports once what its rules notice."""
 
     @workflow.init
     def __init__(self, input: MarketInput) -> None:
@@ -66,7 +66,7 @@ class MarketAnalyst(Agent[MarketInput, MarketMemory]):
         )
 
     def hear(self, words: str) -> Receipt:
-        """Do as people say, where it is clear what they mean; else say what would be."""
+        """Do what people say if it is clear what they mean; otherwise say what would be understood."""
         try:
             if self._is_over:
                 raise NotUnderstoodError("the watch is over, and its report is being written")
@@ -78,14 +78,14 @@ class MarketAnalyst(Agent[MarketInput, MarketMemory]):
         return Receipt(taken=True, words=done)
 
     async def _watch(self) -> None:
-        """Look, notice, sleep; until the watch is over or people have had enough."""
+        """Look, notice, sleep, until the watch is over or people end it."""
         memory = self.memory
         while not memory.finish:
             self._ask_open()
             if memory.next_at is None or memory.next_at <= workflow.now():
                 until = memory.until
                 await self._look()
-                # Not over where people have told it to go on in the meantime.
+                # Not over if people have extended it in the meantime.
                 if memory.next_at is None and memory.until == until:
                     break
                 continue
@@ -107,7 +107,7 @@ class MarketAnalyst(Agent[MarketInput, MarketMemory]):
         await self._ask_no_more()
 
     async def _look(self) -> None:
-        """One look; what cannot be done now is done in a few minutes, and people hear of it once."""
+        """Look once; after a failure, look again in a few minutes, and tell people once."""
         memory, now = self.memory, workflow.now()
         assert memory.until is not None
         request = LookRequest(
@@ -139,7 +139,7 @@ class MarketAnalyst(Agent[MarketInput, MarketMemory]):
             await self._notice(crossing)
 
     def _note_end(self, looked: LookResult) -> None:
-        """Say how long the watch is to last, and again where that has become another time."""
+        """Note when the watch will end, and again whenever that changes."""
         memory = self.memory
         if looked.ends_at and looked.ends_at != memory.ends_at:
             memory.ends_at = looked.ends_at
@@ -149,7 +149,7 @@ class MarketAnalyst(Agent[MarketInput, MarketMemory]):
         self.progress(passed // timedelta(minutes=1), whole // timedelta(minutes=1))
 
     async def _notice(self, crossing: Crossing) -> None:
-        """Note what a rule has noticed, and tell or ask people where the rule says so."""
+        """Note what a rule has noticed, and tell or ask people if the rule says so."""
         memory = self.memory
         memory.crossings += 1
         if crossing.then is Then.ASK and len(memory.asking) < ASKED_AT_ONCE:
@@ -161,7 +161,7 @@ class MarketAnalyst(Agent[MarketInput, MarketMemory]):
             await self.tell_people(crossing.words, NoticeEvent.ALERT)
 
     def _ask_open(self) -> None:
-        """Have a question open about each crossing that people are to be asked about; a no ends the watch."""
+        """Keep a question open about each crossing that people are to be asked about; a no ends the watch."""
         for task in self._asking.values():
             if task.done():
                 task.result()
@@ -181,7 +181,7 @@ class MarketAnalyst(Agent[MarketInput, MarketMemory]):
         return any(task.done() and task.exception() for task in self._asking.values())
 
     async def _ask_no_more(self) -> None:
-        """Withdraw what is still asked."""
+        """Withdraw all open questions."""
         for crossing, task in self._asking.items():
             if not task.done():
                 task.cancel()
@@ -214,10 +214,10 @@ class MarketAnalyst(Agent[MarketInput, MarketMemory]):
         return self.input.rules if self.memory.rules is None else self.memory.rules
 
     def _obey(self, told: Told) -> str:
-        """Change what the agent does, and say how it is now.
+        """Carry out an order, and return what the agent does now.
 
         Raises:
-            NotUnderstoodError: that cannot be done.
+            NotUnderstoodError: it cannot be carried out.
         """
         memory = self.memory
         match told.order:

@@ -1,4 +1,4 @@
-"""What a worker runs, and how: every workflow, its sandbox, and what replays a history as a worker does."""
+"""What a worker runs: every workflow class, the sandbox, and a replayer that behaves like a worker."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from workflows.core.ending import TellEnd
 from workflows.courier import Courier
 from workflows.mailroom import Mailroom
 
-# The sandbox runs an agent's own file afresh at every start and replay. What that file imports is passed
-# through: the kit has no state of its own, and importing it each time would cost more than the agent.
+# The sandbox executes an agent's own file at every start and replay. Its imports are passed through: the kit
+# has no state of its own, and importing it each time would cost more than the agent.
 PASSED_THROUGH = ("common", "activities", "workflows.core", "pydantic", "pydantic_core")
 RESTRICTIONS = SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
 
-# In the message of what failed because it took too long to yield. A task has two seconds by the clock, and a
-# machine may be busy: only what seems so this many times is so.
+# In the error message of a workflow task that took too long to yield. The limit is two seconds of wall-clock
+# time, and the machine may be busy: believe it only after this many attempts.
 DEADLOCK, ATTEMPTS = "TMPRL1101", 4
 
 
 def workflow_classes() -> list[type]:
-    """Every agent, and what serves them: archive, delivery of notices, mail listener, pages of batches."""
+    """Every agent, and what serves them: archive, notice delivery, mail listener, batch pages."""
     return [
         *(kind.workflow_class() for kind in KINDS.values()),
         Archivist,
@@ -49,13 +49,13 @@ def workflow_classes() -> list[type]:
 
 
 def sandbox() -> AgentSandbox:
-    """The sandbox that agents run in, on a worker and in every replay; from now on with the code as it is."""
+    """The sandbox for agents, on a worker and in every replay; it keeps the code as it is now."""
     keep_code("workflows")
     return AgentSandbox(RESTRICTIONS)
 
 
 def interceptors() -> list[Interceptor]:
-    """What stands around every workflow, on a worker and in every replay."""
+    """The interceptors around every workflow, on a worker and in every replay."""
     return [PayloadGuard(), TellEnd(), ForkHeader()]
 
 
@@ -68,17 +68,17 @@ def replayer(
     watching: Sequence[Interceptor] = (),
     runtime: Runtime | None = None,
 ) -> Replayer:
-    """What replays histories of `workflows` as a worker of this program would.
+    """A replayer of histories of `workflows`, set up like a worker of this program.
 
     A replay stores large payloads: give it a converter that does not write.
 
     Args:
-        workflows: their classes.
+        workflows: the workflow classes.
         data_converter: reads their payloads.
-        namespace: theirs.
-        runner: runs them, in place of a worker's sandbox.
+        namespace: their namespace.
+        runner: replaces the worker's sandbox.
         watching: interceptors besides a worker's own.
-        runtime: the SDK's, in place of the process's.
+        runtime: an SDK runtime to use instead of the process's.
     """
     return Replayer(
         workflows=workflows,
@@ -91,20 +91,20 @@ def replayer(
 
 
 def silent() -> Runtime:
-    """A runtime that logs nothing: the SDK would tell of every failed replay on stdout."""
+    """A runtime that logs nothing: the SDK would report every failed replay on stdout."""
     return Runtime(telemetry=TelemetryConfig(logging=None))
 
 
 def told(failure: Exception) -> str:
-    """What the SDK says of a failed replay, without the message it is packed in."""
+    """The SDK's message about a failed replay, without its wrapping."""
     found = re.search(r'message: "((?:[^"\\]|\\.)+)"', str(failure))
     return " ".join((found[1] if found else str(failure)).split())
 
 
 class RecordingReplayer:
-    """Replays histories of every workflow, silently, and records what the code does: `async with` it.
+    """Replays histories of every workflow, silently, and records what the code does. Use with `async with`.
 
-    All by one worker of the SDK's, as making one takes three times as long as a replay.
+    One SDK worker does all replays, as creating one takes three times as long as a replay.
     """
 
     def __init__(self, data_converter: DataConverter, namespace: str = "default") -> None:
@@ -127,7 +127,7 @@ class RecordingReplayer:
         await self._close()
 
     async def replay(self, history: WorkflowHistory) -> tuple[Recording, Exception | None]:
-        """What the code does, and why it cannot go on from this history; None where it can."""
+        """What the code does, and why it cannot go on from this history; None if it can."""
         for _ in range(ATTEMPTS):
             recording, failure = await self._replayed(history)
             if DEADLOCK not in str(failure):
@@ -143,7 +143,7 @@ class RecordingReplayer:
         try:
             result = await anext(self._results)
         except BaseException:
-            # Given up amidst a replay; the next begins with a worker of its own.
+            # Given up in the middle of a replay: the next one gets a new worker.
             await self._close()
             raise
         return self._sandbox.recording, result.replay_failure

@@ -1,4 +1,4 @@
-"""The first step of the workflows that are no agents: nothing is done for a start that nobody signed."""
+"""The first step of workflows that are not agents: refuse a start that is not signed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ async def require_signed(request: SignedStart | None) -> None:
         ActivityError: caused by `ForgedStart`.
     """
     info = workflow.info()
-    # A run that follows by a cron schedule or a retry policy was not begun by this program's own code.
+    # A run that a cron schedule or a retry policy begins was not begun by this program's own code.
     continues = info.continued_run_id and not info.cron_schedule and info.attempt == 1
     if continues or not workflow.patched("signed-start"):
         return

@@ -1,7 +1,7 @@
 """The entry point of a peer's worker: requests and answers as lines of JSON on a Unix socket.
 
-Kit and bare have Temporal for it: a client of Temporal starts and wakes agents. The peers are libraries, and
-live in a process that others ask.
+Kit and bare need none: a Temporal client starts and wakes their agents. The peers are libraries, so their
+process needs an entry point.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ Handler = Callable[..., Awaitable[Any]]
 
 
 async def serve(socket: Path, handlers: Mapping[str, Handler]) -> None:
-    """Answer requests, `{"call": n, "do": name, …}`, by the handler of that name, until SIGTERM."""
-    # A worker that was killed has left its socket.
+    """Answer requests, `{"call": n, "do": name, …}`, with the handler of that name, until SIGTERM."""
+    # A killed worker leaves its socket behind.
     await asyncio.to_thread(socket.unlink, missing_ok=True)
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
@@ -30,7 +30,7 @@ async def serve(socket: Path, handlers: Mapping[str, Handler]) -> None:
         call = request.pop("call")
         try:
             answer = {"call": call, "result": await handlers[request.pop("do")](**request)}
-        except Exception as error:  # whatever it is, whoever asked is told
+        except Exception as error:  # report any error to the caller
             answer = {"call": call, "error": f"{type(error).__name__}: {error}"}
         writer.write(json.dumps(answer).encode() + b"\n")
 
@@ -46,7 +46,7 @@ async def serve(socket: Path, handlers: Mapping[str, Handler]) -> None:
 
 
 class Asking:
-    """The other end: whoever asks."""
+    """The client side."""
 
     def __init__(self, socket: Path) -> None:
         self._socket = socket
@@ -60,11 +60,11 @@ class Asking:
         self._reading = asyncio.create_task(self._read(reader))
 
     async def ask(self, do: str, **arguments: Any) -> Any:
-        """The answer.
+        """Send a request and return the answer.
 
         Raises:
             ConnectionError: the worker ended before it answered.
-            RuntimeError: it could not do it.
+            RuntimeError: the request failed.
         """
         if self._reading is None or self._reading.done():
             raise ConnectionError("there is no worker")

@@ -1,4 +1,4 @@
-"""The agent of the bench, on nothing but the SDK: what a careful person writes first."""
+"""The bench's agent on the bare SDK: what a careful engineer writes first."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ with workflow.unsafe.imports_passed_through():
 
 @workflow.defn(name="bench-bare")
 class BareAgent:
-    """Takes steps, waits for an approval, checks the fact again, acts."""
+    """Takes steps, waits for an approval, checks the fact again, and acts."""
 
     def __init__(self) -> None:
         self._approval: Approval | None = None
@@ -47,6 +47,6 @@ class BareAgent:
         fact = await workflow.execute_activity_method(Steps.look, Look(), start_to_close_timeout=patience)
         if fact.value != plan.value or self._approval is None:
             raise RuntimeError("the fact drifted")
-        # Tried again until it is done: its key makes that safe, as Temporal's documentation wants it.
+        # Retried until done: its key makes it idempotent, as Temporal's documentation advises.
         deed = BareDeed(plan=plan, approval=self._approval, key=workflow.info().workflow_id)
         return await workflow.execute_activity_method(BareDeeds.do, deed, start_to_close_timeout=patience)

@@ -23,7 +23,7 @@ SLEEPER = Kind("bench-sleeper", "sleeps", Nap, "bench.peers.batching:Sleeper")
 
 
 async def work(settings: Settings) -> None:
-    """Work until SIGTERM, as the program's own worker does."""
+    """Work until SIGTERM, as the real worker does."""
     KINDS[SLEEPER.name] = SLEEPER
     client = await connect(settings)
     reports = ReliableReports(client)

@@ -1,4 +1,4 @@
-"""The agents of the bench of batches, and their worker: `python -m bench.peers.batching`."""
+"""The agents of the bench of batches; `batch_worker.py` runs them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from workflows.core.agent import READ, Agent, agents_of, calling
 
 @workflow.defn(name="bench-batch")
 class BatchAgent(Agent[BatchedInput, Nothing]):
-    """Has jobs done that take no time, or agents that sleep."""
+    """Runs a batch of trivial jobs, or of sleeping agents."""
 
     @workflow.init
     def __init__(self, input: BatchedInput) -> None:

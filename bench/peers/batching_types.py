@@ -1,4 +1,4 @@
-"""What the agents of the bench of batches take and do."""
+"""Inputs and activity of the agents of the bench of batches."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from common.artifacts import ArtifactRef
 
 
 class BatchedInput(AgentInput):
-    """The items, how many at once, and the kind of agent that does them; a trivial activity if none."""
+    """The items, how many at once, and the kind of agent for them; a trivial activity if none."""
 
     items: ArtifactRef
     at_once: int
@@ -18,25 +18,25 @@ class BatchedInput(AgentInput):
 
 
 class Nap(AgentInput):
-    """One that sleeps."""
+    """The input of a sleeper."""
 
     number: int
 
 
 class Nothing(BaseModel):
-    """A memory with nothing in it."""
+    """An empty memory."""
 
 
 class Job(BaseModel):
-    """One item; also what came of it."""
+    """One item, and also its result."""
 
     number: int
 
 
 class Jobs:
-    """The activity that does an item."""
+    """The activity that processes an item."""
 
     @activity.defn(name="bench_job")
     async def do(self, job: Job) -> Job:
-        """Nothing."""
+        """Do nothing."""
         return job

@@ -32,7 +32,7 @@ from workflows.buyer import Buyer
 
 @dataclass(frozen=True)
 class Floor:
-    """Where all workers trade: a folder for board and book, the broker's faults, and units filled a look."""
+    """Where all workers trade: a folder for prices and book, the broker's faults, units filled per poll."""
 
     folder: Path
     faults: Faults
@@ -63,7 +63,7 @@ class Floor:
         return Board(self.folder / "board.json")
 
     def broker(self, faults: Faults = Faults()) -> WatchedBroker:  # noqa: B008 - frozen
-        """The broker with the book of all; the market is always open, and money is no object."""
+        """A broker on the shared book; the market is always open, and money is no object."""
         return WatchedBroker(
             self.folder / "paper.db",
             self.board.quote,
@@ -76,7 +76,7 @@ class Floor:
 
 
 def fleet_of(floor: Floor, settings: Settings, server: str, size: int) -> Fleet:
-    """Worker processes of a floor, `size` at a time."""
+    """Worker processes that share a floor, `size` at a time."""
     file = floor.folder / "floor.json"
     floor.save(file)
     environment = {

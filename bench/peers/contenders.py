@@ -1,4 +1,4 @@
-"""Who is compared: each with servers of its own, so that what they take is its alone."""
+"""The contenders: each has its own servers, so that their usage is attributable."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ DATABASE = "bench"
 
 
 class CannotTakePartError(Exception):
-    """What a contender needs is missing; the message says what."""
+    """Something a contender needs is missing; the message says what."""
 
 
 @dataclass
 class Contender:
-    """One of those compared, with its servers up.
+    """A contender, with its servers running.
 
-    `servers` are the processes (with their children) that keep its agents, `used` tells the bytes in their
-    database.
+    `servers` returns the processes (including their children) that keep its agents; `used` returns the bytes
+    in their database.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Contender:
 
 @asynccontextmanager
 async def contender(name: str, folder: Path) -> AsyncIterator[Contender]:
-    """The contender of that name in a folder of its own; its worker is not started, and ended at the end.
+    """The named contender in its own folder. Its worker is not started here, but stopped on exit.
 
     Raises:
         CannotTakePartError: PostgreSQL, Temporal's own server or the peers' packages are missing.
@@ -83,7 +83,7 @@ async def _on_sqlite(name: str, folder: Path) -> AsyncIterator[Contender]:
         rotate(key_file(settings))
     database = folder / "temporal.db"
     async with DevServer(settings, ui_port=None, database=database) as server:
-        # The bench's own server is the one meant, whatever the shell or a configuration file says.
+        # Use the bench's own server; ignore any address from the shell or a config file.
         os.environ.update(TEMPORAL_ADDRESS=server.address, TEMPORAL_CONFIG_FILE=os.devnull)
         side = ON_SQLITE[name](await connect(settings), settings, server.address)
         yield Contender(name, side, lambda: [server.pid], lambda: bytes_of_sqlite(database))
@@ -131,7 +131,7 @@ async def _on_postgres(name: str, folder: Path) -> AsyncIterator[Contender]:
 
 
 def bytes_of_sqlite(database: Path) -> int:
-    """Pages in use, the write-ahead log included; free pages are no growth, and the file alone lags."""
+    """Bytes of pages in use, including the WAL; the file size lags, and free pages are not growth."""
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30)) as connection:
         (pages,), (free,), (size,) = (
             connection.execute(f"PRAGMA {name}").fetchone()
@@ -141,7 +141,7 @@ def bytes_of_sqlite(database: Path) -> int:
 
 
 def bytes_of_postgres(postgres: Postgres) -> int:
-    """All databases, indexes included, without the write-ahead log."""
+    """Bytes of all databases, including indexes, without the write-ahead log."""
     programs = binaries()
     assert programs
     asked = subprocess.run(

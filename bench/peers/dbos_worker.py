@@ -1,7 +1,7 @@
 """The agent on DBOS: `python -m bench.peers.dbos_worker SOCKET DATABASE`.
 
-Workflow and steps are coroutines, as in a web application; messages come by LISTEN and NOTIFY, its default.
-At its start it takes up every workflow that has not ended, those that sleep as well: each waits in here.
+Workflow and steps are coroutines, as in a web application; messages arrive by LISTEN and NOTIFY, its default.
+On start it recovers every workflow that has not ended, sleeping ones included: each waits in this process.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bench.peers.effects import VALUE, Effects
 
 TOPIC = "approval"
 TEN_DAYS = 10 * 24 * 3600.0
-# Of workflows that this process did not start itself; DBOS looks once a second where nobody says otherwise.
+# Polling of workflows that this process did not start itself; DBOS's default is one second.
 LOOK_SECONDS = 0.02
 effects = Effects.of(os.environ)
 loops: list[asyncio.AbstractEventLoop] = []
@@ -38,7 +38,7 @@ async def look() -> int:
 
 
 async def act(id: str) -> str:
-    """Do it, under the workflow's id."""
+    """Do it, with the workflow's id as the key."""
     return await effects.act(id)
 
 
@@ -46,10 +46,10 @@ step, look, act = (DBOS.step()(each) for each in (step, look, act))
 
 
 async def agent(id: str, steps: int) -> str:
-    """Steps, an approval, a validation, an action."""
+    """Take steps, wait for an approval, validate, act."""
     for number in range(steps):
         await step(id, number)
-    # Workflows that are taken up after a crash run in another thread's loop.
+    # Workflows recovered after a crash run in another thread's loop.
     loops[0].call_soon_threadsafe(lambda: asleep.setdefault(id, asyncio.Event()).set())
     if await DBOS.recv_async(TOPIC, timeout_seconds=TEN_DAYS) is None:
         raise RuntimeError("nobody approved")
@@ -62,7 +62,7 @@ agent = DBOS.workflow(name="agent")(agent)
 
 
 async def start(id: str, steps: int) -> None:
-    """Start a workflow and wait until it sleeps; the same id again starts nothing."""
+    """Start a workflow and wait until it sleeps; idempotent by id."""
     waiting = asleep.setdefault(id, asyncio.Event())
     with SetWorkflowID(id):
         running[id] = await DBOS.start_workflow_async(agent, id, steps)
@@ -70,7 +70,7 @@ async def start(id: str, steps: int) -> None:
 
 
 async def wake(id: str, by: str) -> str:
-    """Approve and wait for the end; the same approval again is the same message."""
+    """Approve and wait for the end; the approval's idempotency key makes retries harmless."""
     await DBOS.send_async(id, {"by": by}, TOPIC, idempotency_key=f"{id}-approval")
     handle = running.pop(id, None) or await DBOS.retrieve_workflow_async(id)
     return str(await handle.get_result(polling_interval_sec=LOOK_SECONDS))
@@ -84,7 +84,7 @@ async def work(socket: Path, database: str) -> None:
             "name": "bench",
             "system_database_url": database.replace("postgresql://", "postgresql+psycopg://"),
             "log_level": "WARNING",
-            # The same whatever the code of this file: a restart of the bench is no new version.
+            # Fixed, whatever this file's code: a restart of the bench is not a new version.
             "application_version": "1",
         }
     )

@@ -1,6 +1,6 @@
-"""What every agent of the comparison does, whatever it stands on; it needs nothing but Python.
+"""What every agent of the comparison does, on whatever framework; it needs only Python.
 
-Effects are lines of a file that no kill takes back: what happened twice is there twice.
+Effects are lines in a file, which no kill can undo: what happened twice is there twice.
 """
 
 from __future__ import annotations
@@ -15,42 +15,42 @@ from pathlib import Path
 VALUE = 10
 TEXT_BYTES = 2000
 STEP, ACTION = "step", "action"
-# Of a worker: the file of effects, where they are counted, and how long each takes, in seconds.
+# A worker's settings: the file of effects, if they are counted, and how many seconds each takes.
 FILE_SETTING, SLOWNESS_SETTING = "BENCH_EFFECTS", "BENCH_SLOWNESS"
-# Prose, which compresses as what agents read and write does.
+# Prose compresses like what agents read and write.
 _PROSE = (Path(__file__).parents[2] / "LICENSE").read_text()
 
 
 def text_of(number: int) -> str:
-    """What step `number` brings home: 2 KB of prose, another for each of the first ten thousand steps."""
+    """The result of step `number`: 2 KB of prose, different for each of the first ten thousand steps."""
     at = number * 577 % (len(_PROSE) - TEXT_BYTES)
     return f"{_PROSE[at:]}{_PROSE}"[:TEXT_BYTES]
 
 
 def number_of(key: str) -> str:
-    """The number that a broker gives the order of an idempotency key."""
+    """The number that a broker would give to the order with this idempotency key."""
     return hashlib.sha256(key.encode()).hexdigest()[:12]
 
 
 class Effects:
-    """The world outside, as one worker reaches it; without a file nothing counts and takes time."""
+    """The outside world, as one worker reaches it; without a file, effects are neither counted nor slow."""
 
     def __init__(self, file: Path | None, slowness: float = 0.0) -> None:
         self._file, self._slowness = file, slowness
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Effects:
-        """As the worker's environment says."""
+        """Configured from the worker's environment."""
         file = environment.get(FILE_SETTING, "")
         return cls(Path(file) if file else None, float(environment.get(SLOWNESS_SETTING, 0)))
 
     async def step(self, agent: str, number: int) -> str:
-        """Take a step that the outside has no key for."""
+        """Take a step for which the outside world has no idempotency key."""
         await self._happen(f"{STEP} {agent} {number}")
         return text_of(number)
 
     async def act(self, key: str) -> str:
-        """Do the one thing that must not happen twice: what is done already under this key is left."""
+        """Do the one thing that must not happen twice: skip it if it was done under this key."""
         if f"{ACTION} {key}" not in self.counted():
             await self._happen(f"{ACTION} {key}")
         return number_of(key)

@@ -1,4 +1,4 @@
-"""Errands that end when they are told to, and their worker: `python -m bench.peers.errands FOLDER`."""
+"""Errands that end on command, and their worker: `python -m bench.peers.errands FOLDER`."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from workflows.core.agent import LONG, READ, Agent, CallPolicy
 
 READY = "worker ready"
 BEGUN, ENDED = "begun", "ended"
-# Of the errands of one worker, as many as the bench has at once.
+# Activity slots of a worker: as many as the bench has errands at once.
 SLOTS = 1000
-# An exchange that takes longer to come to its turn here than in life: all begin before the first ends.
+# Longer than usual, since all errands must begin before the first one ends.
 PATIENT_READ = CallPolicy(start_to_close=timedelta(minutes=20), retry=READ.retry)
 Line = tuple[str, str, float]
 
 
 class Errand(BaseModel):
-    """An errand to run; `wait` is how long it goes on after all were told to end, in seconds."""
+    """An errand; `wait` is how many seconds it continues after all errands were told to end."""
 
     name: str
     wait: float
@@ -44,31 +44,31 @@ class Errand(BaseModel):
 
 
 class ErrandInput(AgentInput):
-    """What an agent takes."""
+    """An agent's input."""
 
     errands: list[Errand]
 
 
 class Outcome(BaseModel):
-    """What an errand brings home."""
+    """An errand's result."""
 
     name: str
 
 
 class Outcomes(BaseModel):
-    """What an agent brings home."""
+    """An agent's result."""
 
     names: list[str]
 
 
 class Witness:
-    """What was begun and ended when, in a file that no kill takes a line from."""
+    """Records what began and ended when, in a file that survives kills."""
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / "witness.log"
 
     def note(self, sign: str, name: str) -> None:
-        """Add a line; in the file before this returns."""
+        """Append a line; it is in the file when this returns."""
         handle = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             os.write(handle, f"{sign} {name} {time.time()}\n".encode())
@@ -82,7 +82,7 @@ class Witness:
 
 
 class Errands:
-    """The activities; all wait for one file in `folder`."""
+    """The activities; all wait for one file in `folder` to appear."""
 
     def __init__(self, folder: Path) -> None:
         self._witness = Witness(folder)
@@ -90,19 +90,19 @@ class Errands:
         self._end = asyncio.Event()
 
     async def watch(self) -> None:
-        """Let errands end once the file is there."""
+        """Let errands end once the file exists."""
         while not self._told.exists():  # noqa: ASYNC110 - another process makes it
             await asyncio.sleep(0.05)
         self._end.set()
 
     @activity.defn(name="errand")
     async def errand(self, errand: Errand) -> Outcome:
-        """Run until told to end, and a little longer."""
+        """Run until told to end, and `wait` seconds longer."""
         return await self._run(errand)
 
     @activity.defn(name="beating-errand")
     async def beating(self, errand: Errand) -> Outcome:
-        """The same, heartbeating."""
+        """Like `errand`, with heartbeats."""
         async with heartbeats():
             return await self._run(errand)
 

@@ -1,4 +1,4 @@
-"""The figures of a run: what is measured of a side, what of it is reported, and how it is shown."""
+"""The figures of a run: what is measured on a side, what is reported, and how it is shown."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BASE = "bare"
 
 @dataclass
 class Spent:
-    """What one phase of one side took, over all its blocks. CPU in seconds, database in bytes."""
+    """What one phase of one side used, over all its blocks. CPU in seconds, database in bytes."""
 
     agents: int = 0
     seconds: float = 0.0
@@ -23,14 +23,14 @@ class Spent:
 
 @dataclass
 class Life:
-    """Agents from start to end, all with as many steps."""
+    """Agents from start to end, all with the same number of steps."""
 
     starting: Spent = field(default_factory=Spent)
     waking: Spent = field(default_factory=Spent)
     history: list[int] = field(default_factory=list)
 
     def summary(self) -> dict[str, Any]:
-        """Milliseconds of CPU and bytes that an agent takes, all told; history only where there is one."""
+        """CPU milliseconds and bytes per agent; history only if there is one."""
         found: dict[str, Any] = {
             "server_cpu_ms": self._each("server_cpu", 1000),
             "worker_cpu_ms": self._each("worker_cpu", 1000),
@@ -62,7 +62,7 @@ class Figures:
     kills: dict[str, int] | None = None
 
     def summary(self, steps: int) -> dict[str, Any]:
-        """What is reported of them."""
+        """The reported figures."""
         starting = self.life.starting
         return {
             "start_rate": round(starting.agents / starting.seconds, 2),
@@ -109,7 +109,7 @@ def percentiles(values: Sequence[float]) -> dict[str, float]:
 
 
 def table(report: dict[str, Any]) -> str:
-    """The report for people."""
+    """Format the report for people."""
     sides, steps = report["sides"], str(report["steps"])
     lines = [
         f"{report['agents']} agents a side, {report['steps']} steps each",

@@ -1,4 +1,4 @@
-"""Worker processes to be killed, stopped and started again, each act with proof that it hit."""
+"""Worker processes to kill, suspend and restart, each act verified to have hit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STOPPED_WITHIN = 5.0
 
 @dataclass(eq=False)
 class Member:
-    """One worker process; each has a log and a journal of its own."""
+    """One worker process, with its own log and journal."""
 
     process: Process
     journal: Journal
@@ -30,18 +30,18 @@ class Member:
 
     @property
     def ready(self) -> bool:
-        """Whether it works, and may be killed or stopped."""
+        """Whether it is running, and may be killed or suspended."""
         return self.process.returncode is None and not self.spared and READY in self.log.read_text()
 
 
 class Fleet:
-    """Workers, as many at a time as `size` says.
+    """Workers, `size` at a time.
 
     Args:
         folder: for their logs and journals.
         environment: their settings.
-        size: how many there are at a time.
-        command: what starts the one that keeps that journal.
+        size: how many run at a time.
+        command: returns the command of a worker that writes the given journal.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Fleet:
         self.journals: list[Journal] = []
 
     async def keep_up(self) -> None:
-        """Start a worker for each that has ended, whatever ended it; until cancelled."""
+        """Replace each worker that has ended, whatever ended it; until cancelled."""
         while True:
             self.members = [each for each in self.members if each.process.returncode is None]
             while len(self.members) < self._size:
@@ -67,11 +67,11 @@ class Fleet:
             await asyncio.sleep(0.2)
 
     async def end(self) -> None:
-        """End all in order."""
+        """Stop all gracefully."""
         await asyncio.gather(*(end_child(each.process, 10) for each in self.members))
 
     async def kill(self, member: Member) -> set[str]:
-        """SIGKILL, with proof; the symbols whose orders were under way. Nobody stops it meanwhile."""
+        """SIGKILL a worker, verified; return symbols with orders in flight. No other strike meanwhile."""
         member.spared = True
         member.process.kill()
         code = await member.process.wait()
@@ -80,19 +80,19 @@ class Fleet:
         return member.journal.in_flight()
 
     async def stop(self, member: Member) -> set[str]:
-        """SIGSTOP, with proof; the symbols whose orders are under way. It is spared until `go_on`."""
+        """SIGSTOP a worker, verified; return symbols with orders in flight. It is spared until `go_on`."""
         member.spared = True
         await freeze(member.process.pid)
         return member.journal.in_flight()
 
     async def go_on(self, member: Member, grace: float) -> None:
-        """SIGCONT; it is spared for `grace` seconds more, so that it can do what it was about to."""
+        """SIGCONT; spare it for `grace` more seconds, so that it can do what it was about to."""
         thaw(member.process.pid)
         await asyncio.sleep(grace)
         member.spared = False
 
     async def start(self, more: Mapping[str, str] | None = None) -> Member:
-        """Start one with `more` settings; `keep_up` is about others."""
+        """Start a worker with `more` settings; `keep_up` does not replace it."""
         name = f"worker-{len(self.journals) + 1}"
         log, journal = self.folder / f"{name}.log", self.folder / f"{name}.journal"
         process = await start_worker(self._command(journal), {**self._environment, **(more or {})}, log)
@@ -102,7 +102,7 @@ class Fleet:
 
 
 async def freeze(pid: int) -> None:
-    """SIGSTOP, with proof."""
+    """SIGSTOP a process, and verify that it stopped."""
     os.kill(pid, signal.SIGSTOP)
     deadline = asyncio.get_running_loop().time() + STOPPED_WITHIN
     while psutil.Process(pid).status() != psutil.STATUS_STOPPED:
@@ -112,7 +112,7 @@ async def freeze(pid: int) -> None:
 
 
 def thaw(pid: int) -> None:
-    """SIGCONT for a process that has stayed stopped since."""
+    """SIGCONT a process, after verifying that it is still stopped."""
     if psutil.Process(pid).status() != psutil.STATUS_STOPPED:
         raise RuntimeError(f"the stopped process {pid} did not stay stopped")
     os.kill(pid, signal.SIGCONT)

@@ -1,4 +1,4 @@
-"""Workers killed at random moments, and what became of the effects of the agents that they had."""
+"""Kills workers at random moments, and counts what became of their agents' effects."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from temporalio.exceptions import TemporalError
 from bench.peers.contenders import Contender
 from bench.peers.effects import ACTION, STEP, Effects
 
-# Agents that a kill finds under way, the steps of each, and how long each effect takes, in seconds.
+# Agents in progress at each kill, their steps, and how long each effect takes, in seconds.
 AT_ONCE, STEPS, SLOWNESS = 6, 3, 0.15
-# So long one attempt may take; a server that sees no heartbeats knows by that alone that a worker is gone.
+# Time limit of one attempt; without heartbeats, only this tells the server that a worker is gone.
 PATIENCE = timedelta(seconds=4)
 END_WITHIN = 90.0
 AGAIN_SECONDS = 0.2
 
 
 class Kills:
-    """One side's turn: as many kills as are asked for, each while agents step, are approved, or act."""
+    """One side's turn: kill workers while agents take steps, are approved, or act."""
 
     def __init__(self, contender: Contender, folder: Path, chance: random.Random) -> None:
         self._side, self._chance = contender.side, chance
@@ -32,7 +32,7 @@ class Kills:
         self._unfinished = 0
 
     async def run(self, kills: int) -> dict[str, int]:
-        """Kill the worker again and again; what happened twice, and what never."""
+        """Kill the worker repeatedly; return what happened twice, and what never."""
         side = self._side
         await side.end_worker()
         self._file.touch()
@@ -43,7 +43,7 @@ class Kills:
         for number in range(kills):
             ids = [f"{side.name}-kill-{number}-{each}" for each in range(AT_ONCE)]
             agents += ids
-            # By turns: among the steps, or from the approval through the action.
+            # Alternate: kill among the steps, or between the approval and the action.
             if acting := number % 2 == 1:
                 await asyncio.gather(*(self._started(id) for id in ids))
             working = [asyncio.create_task(self._lives(id, started=acting)) for id in ids]
@@ -64,14 +64,14 @@ class Kills:
                     await self._started(id)
                 await _until_answered(lambda: self._side.approve(id))
         except (TimeoutError, RuntimeError, TemporalError) as error:
-            # It hangs or has failed; its effects tell what it left undone.
+            # The agent hangs or has failed; the missing effects will show it.
             print(f"{id}: {error or 'it has not ended'}", file=sys.stderr, flush=True)
             self._unfinished += 1
 
     def _counted(self, kills: int, agents: list[str]) -> dict[str, int]:
         found = Effects(self._file).counted()
         steps = [f"{STEP} {id} {number}" for id in agents for number in range(STEPS)]
-        # The kit's key is its agent's id and more.
+        # The kit's key begins with its agent's id.
         acted = Counter(
             line.split()[1].partition(":")[0] for line in found.elements() if line.startswith(ACTION)
         )
@@ -87,7 +87,7 @@ class Kills:
 
 
 async def _until_answered(ask: Callable[[], Awaitable[None]]) -> None:
-    """Ask again as long as the worker that was asked has ended, as whoever calls a service does."""
+    """Retry while the worker is gone, as a caller of any service does."""
     while True:
         try:
             return await ask()

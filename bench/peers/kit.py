@@ -1,4 +1,4 @@
-"""The agent of the bench, on the kit."""
+"""The bench's agent, on the kit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from workflows.core.agent import ACTION, QUICK, READ, Action, Agent, Premise
 
 @workflow.defn(name="bench-kit")
 class KitAgent(Agent[KitInput, None]):
-    """Takes steps, asks, checks the fact again, acts."""
+    """Takes steps, asks, checks the fact again, and acts."""
 
     @workflow.init
     def __init__(self, input: KitInput) -> None:

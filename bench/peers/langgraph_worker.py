@@ -1,9 +1,8 @@
 """The agent on LangGraph with its PostgresSaver: `python -m bench.peers.langgraph_worker SOCKET DATABASE`.
 
-`durability="sync"` is what its documentation advises where no step may be lost; the graph is compiled once
-and the connections come from a pool, as a server has them. Steps do not gather in the state, so that each
-checkpoint has one of them. It recovers nothing by itself: whoever started a thread asks for it again.
-"""
+`durability="sync"` is what its documentation advises if no step may be lost. The graph is compiled once and
+connections come from a pool, as in a server. Steps do not accumulate in the state, so each checkpoint holds
+one. It recovers nothing by itself: the caller must ask for a thread again."""
 
 from __future__ import annotations
 
@@ -23,7 +22,7 @@ from bench.peers.asked import serve
 from bench.peers.effects import VALUE, Effects
 
 CONNECTIONS = 20
-# Its documentation has this raised where a loop takes more turns than 25.
+# Raised, as its documentation advises for loops of more than 25 turns.
 MAX_TURNS = 10_000
 
 
@@ -40,7 +39,7 @@ class State(TypedDict, total=False):
 
 
 def graph_of(effects: Effects) -> Any:
-    """Steps in a loop, an approval, a validation, an action: a node each."""
+    """Steps in a loop, an approval, a validation, an action: one node each."""
 
     async def step(state: State) -> State:
         taken = state.get("taken", 0)
@@ -72,17 +71,17 @@ def graph_of(effects: Effects) -> Any:
 
 
 class Threads:
-    """What others ask for."""
+    """Handlers of requests."""
 
     def __init__(self, graph: Any) -> None:
         self._graph = graph
 
     async def start(self, id: str, steps: int) -> None:
-        """Run a new thread to its interrupt; one that was begun before goes on from there."""
+        """Run a new thread to its interrupt; one begun earlier resumes."""
         await self._run(id, None if await self._where(id) else {"id": id, "steps": steps})
 
     async def wake(self, id: str, by: str) -> str:
-        """Approve and run to the end; where a crash came after the approval, go on from there."""
+        """Approve and run to the end; after a crash past the approval, resume from there."""
         asks = "approval" in await self._where(id)
         return str((await self._run(id, Command(resume={"by": by}) if asks else None))["order"])
 

@@ -1,4 +1,4 @@
-"""What the buyers of the bench trade on: a board with prices, and a broker that is watched."""
+"""The market of the bench's buyers: a board with prices, and a broker with a journal."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from common.agents.buyer import Order
 from common.files import write_atomically
 from common.quotes import Quote
 
-# The price of whatever has none of its own on the board.
+# Key of the price for symbols without their own on the board.
 ALL = "*"
-# A line of a journal: a sign, a symbol, and how what was sent came out.
+# A line of a journal: a sign, a symbol, and the outcome of what was sent.
 Line = tuple[str, str, str]
 SENT, ENDED = "+", "-"
 ANSWERED = "answered"
-# The SDK cancels what runs past its time once a stopped process goes on; it need not come first.
+# After a suspended process resumes, the SDK may cancel what ran out of time before it sends.
 CUT_OFF = "cut-off"
 
 
 class Board:
-    """Prices in a file, the same for every process; a feed for `Quotes`."""
+    """Prices in a file shared by all processes; a feed for `Quotes`."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
 
     def write(self, prices: Mapping[str, Decimal]) -> None:
-        """Put up `prices` by symbol; one is for `ALL` others."""
+        """Write `prices` by symbol; `ALL` is for the others."""
         text = json.dumps({symbol: str(price) for symbol, price in prices.items()})
         write_atomically(self._file, text.encode())
 
@@ -45,13 +45,13 @@ class Board:
 
 
 class Journal:
-    """What one worker has sent to the broker, and how each came out; a kill loses no line of it."""
+    """What one worker has sent to the broker, and each outcome; survives a kill."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
 
     def note(self, sign: str, symbol: str, outcome: str = "") -> None:
-        """Add a line; in the file before this returns."""
+        """Append a line; it is in the file when this returns."""
         handle = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             os.write(handle, f"{sign} {symbol} {outcome}\n".encode())
@@ -59,7 +59,7 @@ class Journal:
             os.close(handle)
 
     def in_flight(self) -> set[str]:
-        """The symbols sent and not come back."""
+        """Symbols of orders sent but not answered."""
         under_way: Counter[str] = Counter()
         for sign, symbol, _ in self.lines():
             under_way[symbol] += 1 if sign == SENT else -1
@@ -74,7 +74,7 @@ class Journal:
 
 
 class WatchedBroker(PaperBroker):
-    """The paper broker, and a journal of what is under way to it."""
+    """The paper broker, with a journal of orders in flight."""
 
     journal: Journal
 

@@ -28,17 +28,17 @@ from common.digest import digest
 from common.settings import Settings
 
 RESULT_WITHIN = 120.0
-# So many calls of the client under way at once; the server is busy with half as many.
+# Concurrent client calls; half as many keep the server busy.
 AT_ONCE = 20
 OWNER = "owner-1"
 
 
 class Side:
-    """What all sides do alike; how each starts and wakes an agent is below.
+    """What all sides have in common; subclasses start and wake agents.
 
     Attributes:
-        name: of the side, and of its worker's log.
-        patience: how long one attempt at a call may take, where the side has a limit for it.
+        name: the side's name, also that of its worker's log.
+        patience: time limit of one attempt at a call, if the side has one.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Side:
         self.patience = timedelta(minutes=1)
 
     def count_effects(self, file: Path, slowness: float) -> None:
-        """Have workers that start from now on write down their effects; each takes `slowness` seconds."""
+        """Make workers started from now on record their effects; each takes `slowness` seconds."""
         self._effects = {FILE_SETTING: str(file), SLOWNESS_SETTING: str(slowness)}
 
     @property
@@ -60,24 +60,24 @@ class Side:
         return self._process.pid
 
     async def start_worker(self) -> None:
-        """Start the worker process and wait until it works."""
+        """Start the worker process and wait until it is ready."""
         self._log.unlink(missing_ok=True)
         environment = {**self._environment(), **self._effects}
         self._process = await started_worker(self._command(), environment, self._log)
 
     async def kill_worker(self) -> None:
-        """End the worker as a crash does."""
+        """Kill the worker, like a crash."""
         if self._process and self._process.returncode is None:
             self._process.kill()
             await self._process.wait()
 
     async def end_worker(self) -> None:
-        """End the worker in order."""
+        """Stop the worker gracefully."""
         if self._process:
             await end_child(self._process, 10)
 
     async def start_agents(self, count: int, steps: int, local: bool = False) -> list[str]:
-        """Start agents and wait until all of them sleep; their ids."""
+        """Start agents, wait until all of them sleep, and return their ids."""
         ids = [f"{self.name}-{uuid.uuid4().hex[:8]}" for _ in range(count)]
         await throttled(ids, lambda id: self.start(id, steps, local))
         for id in ids:
@@ -85,7 +85,7 @@ class Side:
         return ids
 
     async def wake(self, id: str) -> float:
-        """Wake an agent and wait for its result; milliseconds from before the approval until then."""
+        """Wake an agent and wait for its result; return the milliseconds since just before the approval."""
         before = perf_counter()
         try:
             await asyncio.wait_for(self.approve(id), RESULT_WITHIN)
@@ -128,12 +128,12 @@ class TemporalSide(Side):
         await handle.result()
 
     async def history(self, id: str) -> list[int]:
-        """The size of each event of the agent's history, in bytes as they come from the server."""
+        """The size of each event in the agent's history, in bytes as received from the server."""
         fetched = await self.client.get_workflow_handle(id).fetch_history()
         return [event.ByteSize() for event in fetched.events]
 
     async def asleep(self, id: str) -> None:
-        """See the base class: about one look an agent, as they fall asleep in the order they were started."""
+        """See the base class. About one poll per agent, as they fall asleep in the order of their starts."""
         while True:
             found = (await self.client.get_workflow_handle(id).describe()).raw_description
             if not found.HasField("pending_workflow_task") and not found.pending_activities:
@@ -173,7 +173,7 @@ class KitSide(TemporalSide):
         await self._door.start("bench-kit", input, id=id, owner=OWNER)
 
     async def _signal(self, handle: WorkflowHandle[Any, Any]) -> None:
-        # As an entry point signs and sends it. It has looked up what is open, and on which digest; here
+        # Sign and send like an entry point. That would first look up the open request and its digest; here
         # all agents ask the same, and the bare side has nothing to look up.
         now = datetime.now(UTC)
         decision = Decision(
@@ -190,7 +190,7 @@ class KitSide(TemporalSide):
 
 
 class BareSide(TemporalSide):
-    """Agents on nothing but the SDK."""
+    """Agents on the bare SDK."""
 
     name = "bare"
 
@@ -204,7 +204,7 @@ class BareSide(TemporalSide):
 
 
 class PeerSide(Side):
-    """Agents on a library that keeps them in PostgreSQL; its worker is asked over a socket."""
+    """Agents on a library that keeps them in PostgreSQL; its worker takes requests over a socket."""
 
     def __init__(self, name: str, python: Path, folder: Path, database: str) -> None:
         self.name = name
@@ -219,7 +219,7 @@ class PeerSide(Side):
         await self._asking.connect()
 
     async def start(self, id: str, steps: int, local: bool = False) -> None:
-        """See the base class; it sleeps when this returns."""
+        """See the base class; the agent sleeps when this returns."""
         await self._asking.ask("start", id=id, steps=steps)
 
     async def asleep(self, id: str) -> None:
@@ -235,7 +235,7 @@ class PeerSide(Side):
 
 
 async def throttled(ids: Sequence[str], do: Callable[[str], Awaitable[Any]]) -> list[Any]:
-    """Do something for each id, a bounded number at once."""
+    """Call `do` for each id, with bounded concurrency."""
     room = asyncio.Semaphore(AT_ONCE)
 
     async def one(id: str) -> Any:

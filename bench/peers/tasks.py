@@ -1,4 +1,4 @@
-"""What both agents of the bench do: the same steps, the same fact, the same deed; and the types of both."""
+"""What both of the bench's agents do: the same steps, fact and action; and the types of both."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ APPROVER = "approver-1"
 
 
 class KitInput(AgentInput):
-    """What the agent on the kit takes. `patience` is how long one attempt at a call may take."""
+    """Input of the agent on the kit. `patience` is the time limit of one attempt at a call."""
 
     steps: int
     local: bool
@@ -24,7 +24,7 @@ class KitInput(AgentInput):
 
 
 class BareInput(BaseModel):
-    """What the bare agent takes. `patience` is how long one attempt at a call may take."""
+    """Input of the bare agent. `patience` is the time limit of one attempt at a call."""
 
     steps: int
     local: bool
@@ -38,14 +38,14 @@ class Step(BaseModel):
 
 
 class Stepped(BaseModel):
-    """A step that was taken: 2 KB."""
+    """The result of a step: 2 KB."""
 
     number: int
     text: str
 
 
 class Look(BaseModel):
-    """A fact to fetch: there is one."""
+    """A request for the only fact there is."""
 
 
 class Fact(BaseModel):
@@ -62,7 +62,7 @@ class Plan(BaseModel):
 
 
 class Approval(BaseModel):
-    """The word that the bare agent waits for."""
+    """The approval signal of the bare agent."""
 
     by: str
     note: str = ""
@@ -84,7 +84,7 @@ class BareDeed(BaseModel):
 
 
 class Done(BaseModel):
-    """The result of the destructive activity, and of the agent: the number of the order, of equal length."""
+    """The result of the destructive activity and of the agent: the order's number, always of equal length."""
 
     order: str
 
@@ -108,20 +108,20 @@ class Steps:
 
 
 class KitDeeds:
-    """The destructive activity as the kit asks for it: it checks the authorization again."""
+    """The destructive activity as the kit requires it: it checks the authorization again."""
 
     def __init__(self, authority: Authority, effects: Effects) -> None:
         self._authority, self._effects = authority, effects
 
     @activity.defn(name="do")
     async def do(self, deed: KitDeed) -> Done:
-        """Do it, where the authorization holds."""
+        """Do it if the authorization holds."""
         key = self._authority.authorize(deed.authorization, deed.plan, activity.info()).key
         return Done(order=await self._effects.act(key))
 
 
 class BareDeeds:
-    """The destructive activity of the bare agent: it trusts whoever calls."""
+    """The destructive activity of the bare agent: it trusts its caller."""
 
     def __init__(self, effects: Effects) -> None:
         self._effects = effects

@@ -1,4 +1,4 @@
-"""A virtual environment of the bench's own for the peers' packages, so that the project's stays as it is."""
+"""A separate virtual environment for the peers' packages, so that the project's own stays unchanged."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ FOLDER = ROOT / "build" / "peers"
 
 
 def python_of_peers() -> Path:
-    """Its interpreter; made where it is missing or the requirements have changed.
+    """Its interpreter; created if it is missing or the requirements have changed.
 
     Raises:
-        RuntimeError: the packages cannot be had.
+        RuntimeError: the packages cannot be installed.
     """
     python, made_of = FOLDER / "bin" / "python", FOLDER / "made-of"
     digest = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()

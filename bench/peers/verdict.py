@@ -14,18 +14,18 @@ from common.agents.states import RunStatus
 
 
 class Role(StrEnum):
-    """What happens to an agent, and how many orders it may have then."""
+    """What happens to an agent, and how many orders it may then have."""
 
     APPROVED = "approved"  # one
     REJECTED = "rejected"  # none
     DRIFTED = "drifted"  # none: the price has moved before the approval comes
-    RACED = "raced"  # as it says itself: the price moves while it acts
-    CANCELLED = "cancelled"  # one or none, and none that is open
+    RACED = "raced"  # as it reports itself: the price moves while it acts
+    CANCELLED = "cancelled"  # one or none, and no open one
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How an agent ended; its symbol is its own. `result` is None where it did not complete."""
+    """How an agent ended; its symbol is unique. `result` is None if it did not complete."""
 
     symbol: str
     role: Role
@@ -35,22 +35,22 @@ class Ended:
     result: BuyerResult | None
 
 
-# Bought or tried to: there is an order.
+# Outcomes with an order: bought, or tried to.
 _ORDERED = frozenset({BuyOutcome.BOUGHT, BuyOutcome.PARTLY_BOUGHT, BuyOutcome.NOT_FILLED, BuyOutcome.REFUSED})
 
 
 def compare(agents: Sequence[Ended], orders: Sequence[Order]) -> dict[str, int]:
-    """The book against the approvals.
+    """Compare the book with the approvals.
 
     Returns:
         `orders`: in the book.
         `duplicated`: orders beyond the first of an agent.
-        `missing`: agents with an approval, or that say they ordered, without an order.
-        `forbidden_orders`: orders of agents that nobody let buy, or that say they did not, or of nobody.
+        `missing`: agents with an approval, or that report an order, without an order.
+        `forbidden_orders`: orders of agents without approval, or that report none, or of no agent.
         `open_orders`: not final although all agents have ended.
-        `beyond`: orders over the limit or the quantity that was approved.
-        `contradicted`: agents that tell another order, or another filling, than the book.
-        `failed`: agents that ended neither completed nor, where that was asked for, cancelled.
+        `beyond`: orders over the approved limit or quantity.
+        `contradicted`: agents that report another order, or another filling, than the book.
+        `failed`: agents that neither completed nor, if asked to, were cancelled.
     """
     book: dict[str, list[Order]] = {}
     for order in orders:
@@ -77,7 +77,7 @@ def compare(agents: Sequence[Ended], orders: Sequence[Order]) -> dict[str, int]:
 
 
 def attempts_over_one(orders: Sequence[Order], journals: Sequence[Sequence[Line]]) -> int:
-    """Orders that were sent more than once, or sent without hearing the answer."""
+    """Orders that were sent more than once, or whose answer was not received."""
     sent, heard = Counter[str](), Counter[str]()
     for journal in journals:
         for sign, symbol, outcome in journal:
@@ -88,7 +88,7 @@ def attempts_over_one(orders: Sequence[Order], journals: Sequence[Sequence[Line]
 
 
 def _allowed(agent: Ended) -> int | None:
-    """How many orders the agent must have; None where its role leaves that open."""
+    """How many orders the agent must have; None if its role leaves that open."""
     if agent.role in (Role.REJECTED, Role.DRIFTED):
         return 0
     if agent.role is Role.APPROVED:

@@ -30,7 +30,7 @@ from workflows.replayer import RESTRICTIONS
 
 
 def kit_worker(client: Client, settings: Settings, reports: ReliableReports) -> Worker:
-    """The program's own worker, with the bench's agent and activities for its own."""
+    """The real worker, with the bench's agent and activities in place of its own."""
     authority, effects = Authority.load(settings), Effects.of(os.environ)
     return worker.build(
         client,
@@ -42,12 +42,12 @@ def kit_worker(client: Client, settings: Settings, reports: ReliableReports) -> 
 
 
 def bare_worker(client: Client, settings: Settings) -> Worker:
-    """The SDK's worker as it comes.
+    """The SDK's own worker.
 
-    Three things are the kit's own choice and the same here, because they are settings that anybody can make,
-    and would otherwise hide what the kit costs: what the sandbox passes through (30 ms a start otherwise),
-    how long an agent's task waits for a dead worker (10 s otherwise; felt in cold wake-ups alone), and the
-    data converter, as both clients come from `common.temporal.connect`. Both caches hold 1,000 agents, the
+    Three of the kit's settings apply here, too: any user of the SDK can choose them, and a difference in them
+    would distort the kit's cost. They are the sandbox's pass-through modules (otherwise 30 ms a start), how
+    long an agent's task waits for a dead worker (otherwise 10 s; only cold wake-ups feel it), and the data
+    converter, since both clients come from `common.temporal.connect`. Both caches hold 1,000 agents, the
     default.
     """
     effects = Effects.of(os.environ)
@@ -77,7 +77,7 @@ async def work(side: str, settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    # As the programs themselves run: ours by its `main`, the SDK's samples with what comes with Python.
+    # Each on its usual event loop: ours on uvloop, the SDK's samples on asyncio's.
     run = uvloop.run if sys.argv[1] == "kit" else asyncio.run
     run(work(sys.argv[1], Settings.read(os.environ)))
     # The SDK's threads can crash an interpreter that is shutting down.

@@ -33,7 +33,7 @@ async def cluster(settings: Settings, server: Cluster, http_port: int, workers: 
 
 
 def options() -> argparse.Namespace:
-    """What the command line says."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="python -m cli.cluster", description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path(".hibernaut-cluster"), help="of all its data")
     parser.add_argument("--http-port", type=int, default=0, help="of HTTP and the dashboard; 0: a free one")
@@ -46,12 +46,12 @@ def options() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Run the cluster; the exit code."""
+    """Run the cluster and return the exit code."""
     given = options()
     folder: Path = given.folder.expanduser().absolute()
     data = folder / "data"
     try:
-        # Before anything runs: it takes minutes, and Ctrl-C ends it.
+        # Build first: it takes minutes, and a plain Ctrl-C must end it.
         build()
         data.mkdir(parents=True, exist_ok=True)
         settings = Settings.at_start({**os.environ, "HIBERNAUT_DATA_DIR": str(data)})

@@ -1,4 +1,4 @@
-"""Temporal's server and the tool for its schema, built once from the sources and kept in a cache."""
+"""Builds Temporal's server and its schema tool from source, once, into a cache."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Programs:
 
 
 def built() -> bool:
-    """Whether both are there, so that nothing has to be built."""
+    """Whether both programs are already built."""
     return all((CACHE / name).exists() for name in PACKAGES)
 
 
 def find_go() -> str | None:
-    """The `go` program; None where there is none."""
+    """The path of `go`; None if it is not installed."""
     return shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
 
 
@@ -66,7 +66,7 @@ def _install(name: str, package: str) -> None:
         if done.returncode:
             said = done.stderr.strip().splitlines()[-1:] or ["it said nothing"]
             raise NotStartedError(f"Temporal's server cannot be built: {said[0]}")
-        # Whole or not at all.
+        # Atomic: an interrupted build leaves nothing that looks finished.
         (Path(folder) / name).replace(CACHE / name)
 
 

@@ -13,12 +13,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from temporalio.service import TLSConfig
 
-# The name in the server's certificate, as `deploy/temporal/tls.env` says it.
+# The name in the server's certificate; `deploy/temporal/tls.env` has the same.
 SERVER = "temporal"
 LASTS = timedelta(days=825)
-# Clocks differ.
+# Certificates are backdated by this much, since clocks differ.
 SKEW = timedelta(minutes=10)
-# They are made anew when so little is left of them.
+# Renew them this long before they expire.
 RENEW = timedelta(days=30)
 
 
@@ -31,12 +31,12 @@ class Pair:
 
     @classmethod
     def authority(cls, name: str) -> Pair:
-        """One that signs others."""
+        """A self-signed certificate authority."""
         return _signed(name, None, datetime.now(UTC), LASTS)
 
     @classmethod
     def read(cls, folder: Path, name: str) -> Pair:
-        """What `write` wrote."""
+        """Read a pair that `write` wrote."""
         certificate = x509.load_pem_x509_certificate((folder / f"{name}.pem").read_bytes())
         key = serialization.load_pem_private_key((folder / f"{name}.key").read_bytes(), None)
         assert isinstance(key, ec.EllipticCurvePrivateKey)
@@ -47,7 +47,7 @@ class Pair:
         return _signed(name, self, begins or datetime.now(UTC), lasts)
 
     def write(self, folder: Path, name: str) -> None:
-        """As `name.pem` and `name.key`, which nobody else can read."""
+        """Write `name.pem`, and `name.key` with permissions for the owner only."""
         pem = serialization.Encoding.PEM
         (folder / f"{name}.pem").write_bytes(self.certificate.public_bytes(pem))
         key = folder / f"{name}.key"
@@ -58,24 +58,24 @@ class Pair:
 
 
 class Certificates:
-    """Those of a cluster in `folder`: `ca`, `server` and `client`, each as `.pem` and `.key`."""
+    """The certificates of a cluster in `folder`: `ca`, `server` and `client`, each as `.pem` and `.key`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def make(self) -> None:
-        """Make them, where they are missing or about to expire."""
+        """Make them if they are missing or about to expire."""
         if self._are_good():
             return
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         authority = Pair.authority("hibernaut cluster")
         for name in ("server", "client"):
             authority.issue(SERVER if name == "server" else name).write(self.folder, name)
-        # Last: it says that all are there.
+        # Last: `ca.pem` marks the set as complete.
         authority.write(self.folder, "ca")
 
     def environment(self) -> dict[str, str]:
-        """The settings by which a client finds its own, as the SDK's envconfig reads them."""
+        """Environment variables that give a client its certificate, as the SDK's envconfig reads them."""
         return {
             "TEMPORAL_TLS": "true",
             "TEMPORAL_TLS_SERVER_CA_CERT_PATH": str(self.folder / "ca.pem"),
@@ -85,7 +85,7 @@ class Certificates:
         }
 
     def config(self) -> TLSConfig:
-        """The same for a client of this process."""
+        """The same, for a client in this process."""
         return TLSConfig(
             server_root_ca_cert=(self.folder / "ca.pem").read_bytes(),
             client_cert=(self.folder / "client.pem").read_bytes(),
@@ -120,7 +120,7 @@ def _signed(name: str, by: Pair | None, begins: datetime, lasts: timedelta) -> P
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(public), critical=False)
     )
     if by:
-        # The roles show the same certificate as servers and as clients of each other.
+        # The roles use one certificate, both as servers and as each other's clients.
         usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         builder = builder.add_extension(names, critical=False)
         builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)

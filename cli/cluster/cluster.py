@@ -29,11 +29,11 @@ from common.files import write_atomically
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "deploy" / "temporal"
-# Where the containers have their certificates, by `tls.env`.
+# The folder of the certificates in `tls.env`, as containers see it.
 TLS_FOLDER = "/tls"
 ROLES = ("history", "matching", "frontend", "worker")
 LISTENERS = tuple(f"{role.upper()}_{kind}_PORT" for role in ROLES for kind in ("GRPC", "MEMBERSHIP"))
-# The server keeps the ports of its roles in a smallint on PostgreSQL.
+# On PostgreSQL the server stores its roles' ports in a smallint.
 PORT_RANGE = range(10_000, 32_768)
 PORTS = ("DB_PORT", "FRONTEND_HTTP_PORT", *LISTENERS)
 SCHEMAS = {"temporal": "postgresql/v12/temporal", "temporal_visibility": "postgresql/v12/visibility"}
@@ -43,16 +43,16 @@ READY_WITHIN = 120.0
 class Cluster:
     """PostgreSQL and Temporal in `folder`, with the configuration that `deploy/` ships.
 
-    ``start`` after ``stop``, or after everything was killed, goes on with the data. As root, `folder` must be
-    one that the user `postgres` can reach.
+    ``start`` after ``stop``, or after everything was killed, reuses the data. When run as root, the user
+    `postgres` must be able to reach `folder`.
 
     Args:
-        folder: of its data, logs, ports and certificates.
-        limits: more of the server's dynamic configuration, as of `DevServer`.
-        tls: whether clients and roles have to show certificates, which it makes.
+        folder: holds its data, logs, ports and certificates.
+        limits: extra dynamic configuration, as for `DevServer`.
+        tls: require certificates of clients and roles; `start` makes them.
     """
 
-    # A Web UI is not part of the server.
+    # The server comes without a Web UI.
     ui = ""
 
     def __init__(self, folder: Path, *, limits: Mapping[str, str] | None = None, tls: bool = False) -> None:
@@ -68,7 +68,7 @@ class Cluster:
 
     @property
     def parts(self) -> Sequence[str]:
-        """The names of all that can be taken away."""
+        """The names of the parts that `away` can kill."""
         return [part.name for part in self._parts]
 
     @property
@@ -81,7 +81,7 @@ class Cluster:
         return f"{HOST}:{self._ports['FRONTEND_GRPC_PORT']}"
 
     def environment(self) -> dict[str, str]:
-        """What clients have to have in their environment to reach it."""
+        """Environment variables that clients need to connect."""
         tls = self.certificates.environment() if self.certificates else {}
         return {"TEMPORAL_ADDRESS": self.address, "TEMPORAL_CONFIG_FILE": os.devnull, **tls}
 
@@ -110,7 +110,7 @@ class Cluster:
             raise NotStartedError(f"Temporal did not get ready: {said}") from None
 
     async def set_up(self, environment: Mapping[str, str]) -> None:
-        """Run `starter.py setup`, again while the roles are still finding each other.
+        """Run `starter.py setup`, retrying while the roles are still finding each other.
 
         Raises:
             NotStartedError: something could not be set up.
@@ -134,7 +134,7 @@ class Cluster:
             say(line)
 
     async def keep(self) -> None:
-        """Start each part again when it ends."""
+        """Restart each part when it ends."""
         await asyncio.gather(*map(self._keep, self._parts))
 
     async def _keep(self, part: Part) -> None:
@@ -146,7 +146,7 @@ class Cluster:
 
     @asynccontextmanager
     async def away(self, name: str) -> AsyncIterator[None]:
-        """The part of this name is killed, and comes back when this is left; `keep` has to be running."""
+        """Kill the named part; it comes back on exit. `keep` must be running."""
         part = next(part for part in self._parts if part.name == name)
         self._may_run[name].clear()
         part.kill()
@@ -191,7 +191,7 @@ class Cluster:
             put_aside(role.log)
 
     def _choose_ports(self) -> None:
-        """The ports of the last time, where they are still free: clients elsewhere know them."""
+        """Reuse the previous ports where they are free: clients elsewhere know them."""
         file = self.folder / "ports.json"
         try:
             kept = json.loads(file.read_text())
@@ -215,7 +215,7 @@ class Cluster:
         return shipped + (yaml.safe_dump(more) if more else "")
 
     def _of_roles(self) -> dict[str, str]:
-        """The environment of the server's processes: what is shipped, and the place."""
+        """The environment of the server's processes: the shipped one, with local addresses and paths."""
         inherited = {name: value for name, value in os.environ.items() if name in INHERITED}
         found = {
             **inherited,
@@ -257,7 +257,7 @@ class Cluster:
             raise NotStartedError(f"the schema of {database} cannot be written: {said[0]}")
 
     async def _until_ready(self) -> None:
-        """Until the frontend answers; at the very first start two roles race for the cluster's metadata."""
+        """Wait until the frontend answers; on a first start, restart the role that lost the metadata race."""
         while not await self._answers():
             for role in self.roles:
                 if role.process is None or role.process.returncode is not None:
@@ -282,7 +282,7 @@ def shipped(file: str) -> dict[str, str]:
 
 
 def _require_reachable(folder: Path) -> None:
-    """As root: let the user `postgres` through, and say so where a folder above it does not."""
+    """Let the user `postgres` enter `folder`; as root, refuse a parent folder that shuts it out."""
     folder.chmod(0o711)
     if os.geteuid():
         return

@@ -1,4 +1,4 @@
-"""The processes of a cluster: each can be taken away and brought back."""
+"""The processes of a cluster; each can be killed and restarted."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STOP_WITHIN = 15.0
 
 
 class Part(Protocol):
-    """What a cluster consists of: something that can be taken away and brought back."""
+    """A process of a cluster that can be killed and restarted."""
 
     name: str
     log: Path
@@ -44,10 +44,10 @@ class Database:
         """Start it.
 
         Raises:
-            NotStartedError: it is not installed, cannot reach its folder, or does not start.
+            NotStartedError: the program is not installed, cannot reach its folder, or does not start.
         """
         try:
-            # One that a killed cluster left behind listens elsewhere, maybe.
+            # A server left by a killed cluster may listen on another port.
             await asyncio.to_thread(self.postgres.stop)
             await asyncio.to_thread(self.postgres.start)
         except FileNotFoundError as error:
@@ -57,22 +57,22 @@ class Database:
             raise NotStartedError(f"PostgreSQL does not start: {said} (log: {self.log})") from error
 
     async def wait(self) -> int:
-        """Wait until it has ended, however."""
+        """Wait until it has ended."""
         pid = self.postgres.pid
         if pid is not None:
             with suppress(psutil.NoSuchProcess):
-                # It is nobody's child.
+                # Poll: pg_ctl detaches the server, so it is not our child.
                 while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:  # noqa: ASYNC110
                     await asyncio.sleep(0.2)
         return -signal.SIGKILL
 
     async def stop(self) -> None:
-        """End it in order."""
+        """Stop it gracefully."""
         with suppress(subprocess.CalledProcessError):
             await asyncio.to_thread(self.postgres.stop)
 
     def kill(self) -> None:
-        """End it as a power cut would."""
+        """Kill it, as a power cut would."""
         self.postgres.kill()
 
 
@@ -88,19 +88,19 @@ class Role:
         self.process: Process | None = None
 
     async def start(self) -> None:
-        """Start it; it serves a little later."""
+        """Start it, without waiting until it is ready."""
         self.process = await start_child(self._command, environment=self._environment(), log=self.log)
 
     async def wait(self) -> int:
-        """Wait until it has ended; its exit code."""
+        """Wait until it has ended and return its exit code."""
         return await self.process.wait() if self.process else 0
 
     async def stop(self) -> None:
-        """End it in order."""
+        """Stop it gracefully."""
         if self.process:
             await end_child(self.process, STOP_WITHIN)
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Send it SIGKILL."""
         if self.process and self.process.returncode is None:
             self.process.kill()

@@ -14,20 +14,20 @@ from urllib.parse import quote
 import psutil
 
 START_SECONDS = 60
-# Whom Debian's package makes for it: PostgreSQL does not run as root.
+# The account that Debian's package creates: PostgreSQL refuses to run as root.
 ACCOUNT = "postgres"
 USER = "hibernaut"
 
 
 def binaries() -> Path | None:
-    """The folder of the newest PostgreSQL's programs; None where there is none."""
+    """The folder of the newest PostgreSQL's programs; None if it is not installed."""
     debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda file: int(file.parts[4]))
     found = debian[-1] if debian else shutil.which("initdb")
     return Path(found).resolve().parent if found else None
 
 
 class Postgres:
-    """The server in `folder` at `port`; as root it runs as `postgres`, who must be able to reach the folder.
+    """A server in `folder` on `port`; under root it runs as `postgres`, who must be able to reach `folder`.
 
     Raises:
         FileNotFoundError: at `start`, PostgreSQL is not installed.
@@ -41,15 +41,15 @@ class Postgres:
 
     @property
     def password(self) -> str:
-        """Of its one user, USER; made at the first start."""
+        """The password of its only user, `USER`; generated at the first start."""
         return self._password.read_text().strip()
 
     def url(self, database: str) -> str:
-        """Where SQLAlchemy finds `database`."""
+        """The SQLAlchemy URL of `database`."""
         return f"postgresql+psycopg://{USER}:{quote(self.password)}@127.0.0.1:{self.port}/{database}"
 
     def start(self, **settings: str) -> None:
-        """Make what is missing, start it, and return once it takes connections."""
+        """Create what is missing, start the server, and return once it accepts connections."""
         programs = binaries()
         if programs is None:
             raise FileNotFoundError("PostgreSQL is not installed (Debian: postgresql)")
@@ -68,7 +68,7 @@ class Postgres:
         )  # fmt: skip
 
     def create(self, database: str) -> None:
-        """Make an empty `database`."""
+        """Create an empty `database`."""
         programs = binaries()
         if programs is None:
             raise FileNotFoundError("PostgreSQL is not installed (Debian: postgresql)")
@@ -80,13 +80,13 @@ class Postgres:
         )
 
     def stop(self) -> None:
-        """End it in order; its data stays."""
+        """Stop it gracefully; its data stays."""
         programs = binaries()
         if programs is not None and self.pid is not None:
             self._run(programs / "pg_ctl", "stop", "--mode=fast", "--wait")
 
     def kill(self) -> None:
-        """SIGKILL all of its processes at once, as a power cut would end them."""
+        """SIGKILL all its processes at once, as a power cut would."""
         if self.pid is None:
             return
         server = psutil.Process(self.pid)
@@ -98,12 +98,12 @@ class Postgres:
 
     @property
     def pid(self) -> int | None:
-        """Of the server, where it runs."""
+        """The server's process id; None if it is not running."""
         try:
             pid = int((self._data / "postmaster.pid").read_text().split()[0])
         except (OSError, ValueError, IndexError):
             return None
-        # After a restart of the machine another process may have the number.
+        # After a reboot another process may have this pid.
         with suppress(psutil.NoSuchProcess):
             return pid if psutil.Process(pid).name().startswith("postgres") else None
         return None

@@ -1,4 +1,4 @@
-"""The commands about closed agents, and those that are to be forgotten."""
+"""Commands for archived agents, and `forget`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands that show what people are asked, and answer."""
+"""Commands that show and answer agents' questions."""
 
 from __future__ import annotations
 
@@ -84,10 +84,10 @@ def _decide(
     *,
     as_json: bool,
 ) -> None:
-    """Decide for one agent, or, as `chosen` says, for those of a batch.
+    """Decide for one agent, or for the agents of a batch that `chosen` selects.
 
     Raises:
-        CommandError: it is not said for which of both, or an option is of the other.
+        CommandError: both an agent and a batch are given, or neither, or an option is for the other one.
     """
     from cli.agents import decide
     from common.approval.types import Verdict

@@ -1,4 +1,4 @@
-"""The commands that run a stack, look after it, and move it to other code."""
+"""Commands that run, maintain and upgrade a stack."""
 
 from __future__ import annotations
 

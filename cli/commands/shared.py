@@ -1,4 +1,4 @@
-"""What commands have in common: arguments and options of one meaning, and the settings."""
+"""Arguments and options shared by several commands, and the settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from common.grammar import parse_moment
 from common.settings import Settings
 from common.telemetry.spans import traced
 
-# What is done at the end of a command, whichever it was.
+# Cleanup to run at the end of any command.
 ending = ExitStack()
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The agent's id.")]
@@ -53,22 +53,22 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")
 
 
 def settings() -> Settings:
-    """The settings of this process, read from its environment; by them it is traced to its end."""
+    """Read the settings from the environment, and trace the command from here on as they say."""
     found = Settings.at_start(os.environ)
     ending.enter_context(traced(found, "cli"))
     return found
 
 
 def moment_ahead(text: str) -> datetime:
-    """A time to come, as people write it."""
+    """Parse a future time, as people write it."""
     return parse_moment(text, datetime.now(UTC), None, ahead=True)
 
 
 def refuse_both(wanted: AgentFilter) -> None:
-    """Refuse options that say which agents, beside an id.
+    """Refuse filter options if an agent's id is given.
 
     Raises:
-        CommandError: there are such.
+        CommandError: filter options are given.
     """
     if wanted != AgentFilter():
         raise CommandError("give the ID of an agent, or say what many have in common, and not both.")

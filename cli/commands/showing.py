@@ -1,4 +1,4 @@
-"""The commands that show agents and what is known of them."""
+"""Commands that show agents and what is known about them."""
 
 from __future__ import annotations
 

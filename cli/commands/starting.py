@@ -1,4 +1,4 @@
-"""The commands that start agents, and say what would become of one."""
+"""Commands that start agents, or predict what one would do."""
 
 from __future__ import annotations
 

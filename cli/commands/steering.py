@@ -1,4 +1,4 @@
-"""The commands that steer agents."""
+"""Commands that steer agents."""
 
 from __future__ import annotations
 
@@ -107,10 +107,10 @@ def steer_agents(
     yes: bool,
     as_json: bool,
 ) -> NoReturn:
-    """Send something to the agent of that id, or to all that match.
+    """Steer the agent with that id, or all that match.
 
     Raises:
-        CommandError: it is said of one and of many, or not at all.
+        CommandError: both an id and a filter are given, or neither.
     """
     from cli.steering import UNCONFIRMED, steer, steer_all
 

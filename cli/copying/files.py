@@ -1,4 +1,4 @@
-"""The files of a data folder, other than its databases, as they are copied and put back."""
+"""Copies and restores the files of a data folder, other than its databases."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from cli.copying.place import FILES, RETENTION, NotACopyError
 from common.files import write_atomically
 from common.object_store import ObjectMissingError, ObjectStore, StoredObject
 
-# What says when each file was deleted; a restore to an earlier hour still finds it for a day.
+# Records when each file was deleted. The copy keeps it for a day, for restores to an earlier hour.
 DELETED = "deleted.json"
-# What belongs to processes that run, what they print, and what is fetched again.
+# State of running processes, their logs, and what can be fetched again.
 LEFT_OUT = frozenset({"copy.json", "dev.lock", "stack.json", "logs", "fetching"})
 THREADS = 8
 _TIMES = TypeAdapter(dict[str, datetime])
 
 
 class _State(NamedTuple):
-    """By which a change of a file is seen."""
+    """The metadata that reveals a changed file."""
 
     size: int
     changed: int
@@ -45,13 +45,13 @@ class FileCopies:
         self._store = store
         self._copied: dict[str, _State | None] | None = None
         self._deleted: dict[str, datetime] = {}
-        self.looked_for = 0.0  # seconds, the last time
+        self.looked_for = 0.0  # seconds that the last scan took
 
     def update(self, databases: Collection[Path], now: datetime) -> bool:
-        """Copy what is new or changed, and forget what was deleted a day ago; whether there was any.
+        """Copy new and changed files, drop those deleted over a day ago; return whether anything changed.
 
         Raises:
-            StoreUnavailableError: the place cannot be reached, or refuses.
+            StoreUnavailableError: the place cannot be reached, or refuses the request.
         """
         began = time.monotonic()
         found = dict(_files(self._folder, databases))
@@ -95,14 +95,14 @@ class FileCopies:
 
 
 def _unchanged(state: _State | None, copy: StoredObject) -> _State | None:
-    """The state of a file whose copy, as listed, is of its size and younger."""
+    """The file's state if the listed copy has its size and is newer; else None."""
     if state is None or copy.size != state.size or copy.written_at.timestamp() * 1e9 < state.changed:
         return None
     return state
 
 
 def conflicts(folder: Path, store: ObjectStore) -> list[str]:
-    """Files of `folder` that a restore would have to overwrite with something else.
+    """Files of `folder` that differ from their copy, so that a restore would overwrite them.
 
     Raises:
         NotACopyError: a name in the copy leads out of the folder.
@@ -115,7 +115,7 @@ def conflicts(folder: Path, store: ObjectStore) -> list[str]:
 
 
 def put_back(folder: Path, store: ObjectStore) -> int:
-    """Write every file that is missing in `folder`; how many there are."""
+    """Write every file of the copy that is missing in `folder`; return how many the copy has."""
 
     def write(path: str) -> None:
         if not (folder / path).exists():
@@ -130,7 +130,7 @@ def put_back(folder: Path, store: ObjectStore) -> int:
 def _copies(store: ObjectStore) -> Iterator[str]:
     for each in store.list(FILES):
         path = each.key.removeprefix(FILES)
-        # Others may have written to a bucket.
+        # Do not trust the names: others may have written to the bucket.
         if any(part in ("", ".", "..") for part in path.split("/")):
             raise NotACopyError(f"{path[:200]!r} in it is the name of no file in a data folder")
         yield path
@@ -141,7 +141,7 @@ def _is_same(file: Path, store: ObjectStore, path: str) -> bool:
 
 
 def _files(folder: Path, databases: Collection[Path]) -> Iterator[tuple[str, _State]]:
-    """Each file to be copied: its path below `folder`, and its state."""
+    """Yield each file to copy: its path relative to `folder`, and its state."""
     beside = {f"{each.name}{more}" for each in databases for more in ("", "-wal", "-shm", "-journal")}
     for at, folders, names in os.walk(folder):
         top = Path(at) == folder
@@ -149,7 +149,7 @@ def _files(folder: Path, databases: Collection[Path]) -> Iterator[tuple[str, _St
             folders.clear()
             continue
         left_out = LEFT_OUT | beside if top else frozenset()
-        # Names with a dot are of temporary files and locks.
+        # Dotfiles are temporary files and locks.
         folders[:] = [name for name in folders if name not in left_out and not name.startswith(".")]
         for name in names:
             if name in left_out or name.startswith(".") or name.endswith(".lock"):

@@ -1,4 +1,4 @@
-"""Keeps a continuous copy of a data folder elsewhere, as a part of `starter.py dev`."""
+"""Keeps a continuous copy of a data folder elsewhere, as part of `starter.py dev`."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from common.settings.state import CopyPlace
 from common.temporal.codec import DATABASE
 
 EVERY = 1.0
-# Looking through very many files takes a tenth of the time at most: a second pause for each 0.1 s.
+# Scanning takes a tenth of the time at most, even of very many files: pause 1 s for each 0.1 s of it.
 REST = 10
 SAVED_EVERY = timedelta(seconds=5)
-# A database that is new, or a program that starts again, is no trouble yet.
+# Trouble is reported after this long: a new database or a restarting Litestream needs a moment.
 TROUBLE_AFTER = timedelta(seconds=10)
-# The last round, when the stack ends.
+# Time limit of the last round, when the stack ends.
 FINISHES_WITHIN = 30.0
-# How often a copy is brought back for a test; a test that failed is made again soon.
+# How often a copy is restored as a test; a failed test is retried soon.
 PROVEN_EVERY = timedelta(hours=24)
 TRIED_AGAIN_AFTER = timedelta(seconds=10)
 TRIES = 3
-# A copy that does not come back is begun afresh, but not over and over where its place is at fault.
+# A copy that fails its tests is started afresh, but rarely: its place may be at fault.
 AFRESH_EVERY = timedelta(hours=1)
 
 
@@ -38,10 +38,10 @@ class CopyKeeper:
     """Copies a data folder, round after round, until it is stopped.
 
     Args:
-        settings: of the data folder.
+        settings: those of the data folder.
         place: where the copy is kept.
 
-    Everything that was committed before `whole_at` is in the copy, once a first round was made.
+    Once the first round is done, everything committed before `whole_at` is in the copy.
     """
 
     def __init__(self, settings: Settings, place: CopyPlace) -> None:
@@ -65,10 +65,10 @@ class CopyKeeper:
         self._ended = False
 
     async def claim(self) -> None:
-        """See that the place is empty or has this folder's own copy, and begin it there.
+        """Check that the place is empty or has this folder's own copy, and begin the copy there.
 
         Raises:
-            CommandError: it has something else; or a new copy cannot be begun there now.
+            CommandError: the place holds something else, or a new copy cannot be begun there now.
         """
         try:
             await asyncio.to_thread(self._claim)
@@ -77,7 +77,7 @@ class CopyKeeper:
         except (StoreUnavailableError, OSError) as error:
             if not self._state.begun:
                 raise CommandError(f"--copy-to {self.place}: {error}.") from None
-            # The agents must not wait for a place that is away.
+            # Agents must not wait for a place that is out of reach.
             self._report(str(error))
         folder, own = self.place.place.folder, self._settings.data_dir
         if folder and folder.exists() and folder.stat().st_dev == own.stat().st_dev:
@@ -85,7 +85,7 @@ class CopyKeeper:
         self._save()
 
     async def keep(self) -> None:
-        """Copy until the copy must not be written any more. Other trouble is said once, and tried again."""
+        """Copy until the copy must no longer be written. Other trouble is reported once and retried."""
         proofs = asyncio.create_task(self._keep_proven())
         try:
             while not self._ended:
@@ -96,7 +96,7 @@ class CopyKeeper:
             await asyncio.gather(proofs, return_exceptions=True)
 
     async def finish(self) -> None:
-        """Copy a last time, unless that cannot be done now, and end the program."""
+        """Copy a last time, if that is possible now, and stop Litestream."""
         if self.program.runs and not self._ended and not self._state.problem:
             try:
                 await asyncio.wait_for(self.copy(), FINISHES_WITHIN)
@@ -105,7 +105,7 @@ class CopyKeeper:
         await self.program.stop()
 
     async def copy(self) -> None:
-        """Bring the copy up to now."""
+        """Bring the copy up to date."""
         try:
             await self._round()
         except NotACopyError as error:
@@ -118,9 +118,9 @@ class CopyKeeper:
             self._report("")
 
     async def prove(self) -> bool:
-        """Bring the databases back from the copy for a test; whether they are as they should be.
+        """Restore the databases from the copy as a test; return whether they match the originals.
 
-        A copy that again and again does not come back is begun afresh.
+        A copy that fails again and again is started afresh.
         """
         generation, problem, failed = self._mark.generation, "", self._failed
         try:
@@ -131,7 +131,7 @@ class CopyKeeper:
         except (LitestreamError, StoreUnavailableError, OSError, sqlite3.Error) as error:
             problem, failed = str(error), failed + 1
         if generation != self.program.generation:
-            return False  # it was started again meanwhile
+            return False  # Litestream was restarted in the meantime
         now = datetime.now(UTC)
         if problem:
             self._failed = failed
@@ -148,7 +148,7 @@ class CopyKeeper:
         return not problem
 
     async def _keep_proven(self) -> None:
-        """Prove each generation once it is whole, and once a day."""
+        """Test each generation once it is complete, then once a day."""
         generation, due = "", self.whole_at
         while True:
             await asyncio.sleep(EVERY)
@@ -203,7 +203,7 @@ class CopyKeeper:
             raise NotACopyError(f"{folder / DATABASE} is gone, so nothing is copied any more")
         await asyncio.to_thread(self._claim)
         found, generation = databases(folder), self.program.generation
-        # First the databases as they are now, then the files, so that whatever those refer to is found.
+        # Databases first, then files: whatever the databases refer to is then in the copy.
         until = datetime.now(UTC)
         done = {file.name: await self.program.sync(file) for file in found}
         changed = await asyncio.to_thread(self._files.update, found, until)
@@ -223,7 +223,7 @@ class CopyKeeper:
             self._save(until=until)
 
     def _write(self, mark: CopyMark) -> None:
-        """Write a mark that is new, and delete what it no longer has."""
+        """Write the mark if it is new, and delete the generations that it no longer lists."""
         if mark is self._written:
             return
         self.place.put(mark)
@@ -238,10 +238,10 @@ class CopyKeeper:
 
 
 async def open_copy(settings: Settings) -> CopyKeeper | None:
-    """What keeps the copy that the settings ask for; None if they ask for none.
+    """The keeper of the copy that the settings ask for; None if they ask for none.
 
     Raises:
-        CommandError: something else is at its place.
+        CommandError: the place holds something else.
     """
     if settings.state.copy_to is None:
         end_copy(settings)

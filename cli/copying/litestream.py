@@ -1,4 +1,4 @@
-"""Litestream, the program that copies SQLite databases while they are written: how it is run and asked."""
+"""Runs and controls Litestream, which copies SQLite databases while they are written."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cli.children import end_child, last_line, start_child
 from cli.copying.place import RETENTION, OpenPlace, new_generation
 from common.programs import packaged_program
 
-# Of the databases in a data folder; those below it can be made again.
+# Databases directly in the data folder; those in its subfolders can be rebuilt.
 PATTERNS = ("*.db", "*.sqlite")
 HEADER = b"SQLite format 3\0"
 SOCKET = "socket"
@@ -27,26 +27,26 @@ STARTS_WITHIN = 10.0
 ANSWERS_WITHIN = 30.0
 EVERY = 0.2
 ENDS_WITHIN = 15.0
-# Besides the variables by which Amazon's libraries find credentials.
+# Variables passed on, besides AWS_*.
 INHERITED = frozenset(
     {"PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR"}
 )
 
 
 class LitestreamError(Exception):
-    """The program cannot do it; the message says why."""
+    """Litestream failed; the message says why."""
 
 
 class Litestream:
     """A `litestream` process that copies the databases of a folder, and dies with this process.
 
-    Each process begins a generation of its own. It would go on with the last one, but what was written while
-    none ran it may miss: of a log that SQLite began anew meanwhile it sees no more than that.
+    Each process begins a new generation. Resuming the last one could miss writes made while no process ran:
+    if SQLite restarted its WAL in the meantime, Litestream sees only the new one.
 
     Args:
-        folder: that has the databases.
+        folder: holds the databases.
         place: where the copy is kept.
-        log: what it prints.
+        log: the file for its output.
     """
 
     def __init__(self, folder: Path, place: OpenPlace, log: Path) -> None:
@@ -60,11 +60,11 @@ class Litestream:
         self.generation = ""
 
     async def start(self) -> None:
-        """Start it, and wait until it can be asked; whether it copies, `sync` says."""
+        """Start it and wait until it takes requests; whether it copies, `sync` tells."""
         self.generation = new_generation()
         for state in self._folder.glob(".*-litestream"):
             await asyncio.to_thread(shutil.rmtree, state, ignore_errors=True)
-        # It looks whether there is something to copy as often as it is asked whether that is done.
+        # It checks for changes as often as `until_there` polls it.
         replica = {**self._place.replica(self.generation), "sync-interval": f"{EVERY:g}s"}
         watched = [
             {"dir": str(self._folder), "pattern": pattern, "watch": True, "replica": replica}
@@ -73,7 +73,7 @@ class Litestream:
         retention = f"{RETENTION.total_seconds():.0f}s"
         if self._runtime is None:
             self._runtime = _room_for_socket(self._folder)
-            # One for all: making a client takes longer than what it is asked.
+            # One client for all requests: making one takes longer than a request.
             transport = httpx.AsyncHTTPTransport(uds=str(self._runtime / SOCKET))
             self._control = httpx.AsyncClient(transport=transport, timeout=2 * ANSWERS_WITHIN)
         (self._runtime / SOCKET).unlink(missing_ok=True)
@@ -81,9 +81,9 @@ class Litestream:
             "dbs": watched,
             "socket": {"enabled": True, "path": str(self._runtime / SOCKET)},
             "snapshot": {"interval": retention, "retention": retention},
-            # The transaction that a mark names is found among the uncompacted ones for so long.
+            # How long the transaction that a mark names stays available, uncompacted.
             "l0-retention": "10m",
-            # What is committed until the end is copied before it is asked to end.
+            # Short: before Litestream is told to end, a last round has copied everything.
             "shutdown-sync-timeout": "2s",
             "logging": {"level": "warn"},
         }
@@ -104,16 +104,16 @@ class Litestream:
         return self.process is not None and self.process.returncode is None
 
     async def wait(self) -> int:
-        """Wait until the process has ended; its exit code."""
+        """Wait until the process has ended and return its exit code."""
         return await self.process.wait() if self.process else 0
 
     async def end(self) -> None:
-        """End the process; whoever waits for it may start another."""
+        """Stop the process; whoever waits for it may start another."""
         if self.process:
             await end_child(self.process, ENDS_WITHIN)
 
     async def stop(self) -> None:
-        """End it for good."""
+        """Stop it for good."""
         await self.end()
         if self._runtime and self._control:
             await self._control.aclose()
@@ -121,18 +121,18 @@ class Litestream:
             self._runtime = self._control = None
 
     async def sync(self, database: Path) -> int:
-        """Write here what was committed until now, and is to go to the place; the last transaction of it.
+        """Stage everything committed so far for copying; return the id of its last transaction.
 
         Raises:
-            LitestreamError: it does not run yet, or does not know the database yet.
+            LitestreamError: Litestream does not run yet, or does not know the database yet.
         """
         return int((await self._synced(database))["txid"])
 
     async def until_there(self, database: Path, transaction: int) -> None:
-        """Wait until a transaction is at the place.
+        """Wait until a transaction has arrived at the place.
 
         Raises:
-            LitestreamError: it did not get there in time.
+            LitestreamError: the transaction did not arrive in time.
         """
         deadline = asyncio.get_running_loop().time() + ANSWERS_WITHIN
         while (await self._synced(database))["replicated_txid"] < transaction:
@@ -146,8 +146,8 @@ class Litestream:
     async def _synced(self, database: Path) -> dict[str, Any]:
         if self._control is None:
             raise LitestreamError("litestream does not run")
-        # Never with `wait` or `timeout`: where such a request happens to do a checkpoint, Litestream loses
-        # with its answer the read transaction that keeps the server from overwriting what is not copied yet.
+        # Never pass `wait` or `timeout`: if such a request happens to checkpoint, Litestream drops, with its
+        # answer, the read transaction that keeps the server from overwriting pages not copied yet.
         try:
             answer = await self._control.post("http://litestream/sync", json={"path": str(database)})
         except httpx.HTTPError as error:
@@ -161,17 +161,17 @@ class Litestream:
 
 
 def databases(folder: Path) -> list[Path]:
-    """The databases of a data folder that are copied."""
+    """The databases of a data folder to copy."""
     return sorted(file for pattern in PATTERNS for file in folder.glob(pattern) if _is_database(file))
 
 
 async def restore(
     place: OpenPlace, generation: str, name: str, transaction: int, file: Path, log: Path
 ) -> None:
-    """Write a database to `file` as it was at a transaction.
+    """Restore a database to `file` as of a transaction.
 
     Raises:
-        LitestreamError: it cannot, or what it wrote is damaged; nothing is at `file` then.
+        LitestreamError: the restore failed, or the result is damaged; nothing is left at `file` then.
     """
     with tempfile.TemporaryDirectory(prefix="hibernaut-copy-") as runtime:
         replica = place.replica(generation, name)
@@ -188,7 +188,7 @@ async def restore(
             if process.returncode is None:
                 process.kill()
         if code:
-            # It is there already where the check of it has failed.
+            # The file exists if only its integrity check failed.
             await asyncio.to_thread(file.unlink, missing_ok=True)
             raise LitestreamError(last_line(log) or "litestream said nothing")
 
@@ -197,7 +197,7 @@ def find_program() -> str:
     """The path of the `litestream` program: the packaged one, else one on the PATH.
 
     Raises:
-        LitestreamError: there is none.
+        LitestreamError: the program is not installed.
     """
     found = packaged_program("litestream") or shutil.which("litestream")
     if not found:
@@ -211,7 +211,7 @@ def _is_database(file: Path) -> bool:
 
 
 def _room_for_socket(folder: Path) -> Path:
-    """A folder in `folder`; elsewhere where its path would be too long for a socket's."""
+    """A folder for the socket: in `folder`, or a temporary one if that path would be too long."""
     own = folder / ".litestream"
     if len(os.fsencode(own / SOCKET)) > MAX_SOCKET_PATH:
         return Path(tempfile.mkdtemp(prefix="hibernaut-copy-"))
@@ -220,7 +220,7 @@ def _room_for_socket(folder: Path) -> Path:
 
 
 def _configured(runtime: Path, config: Mapping[str, Any]) -> list[str]:
-    # Its configuration is YAML, of which JSON is a part.
+    # Its configuration is YAML, a superset of JSON.
     file = runtime / "litestream.yml"
     file.write_text(json.dumps(config))
     return ["-config", str(file), "-no-expand-env"]
@@ -228,7 +228,7 @@ def _configured(runtime: Path, config: Mapping[str, Any]) -> list[str]:
 
 def _environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name in INHERITED or name.startswith("AWS_")}
-    # Litestream cannot use that variable, and ends; Go reads the other one.
+    # Litestream exits on AWS_CA_BUNDLE; Go reads SSL_CERT_FILE instead.
     if bundle := kept.pop("AWS_CA_BUNDLE", ""):
         kept["SSL_CERT_FILE"] = bundle
     return kept

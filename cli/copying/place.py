@@ -1,8 +1,8 @@
 """The place of a copy: its files as an object store, its databases as addresses for Litestream, and its mark.
 
-copy.json                    the mark: whose copy it is, until when it is whole, its databases
+copy.json                    the mark: whose copy it is, up to when it is complete, its databases
 files/…                      every other file of the data folder, under its own path
-databases/GENERATION/NAME/…  what Litestream keeps of each database; one process of it writes a generation
+databases/GENERATION/NAME/…  Litestream's copy of a database; each process of it writes its own generation
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from common.settings.state import CopyPlace
 MARK = "copy.json"
 FILES = "files/"
 DATABASES = "databases/"
-# For so long it keeps the past of a database, and what was deleted.
+# How long a database's past and deleted files are kept.
 RETENTION = timedelta(hours=24)
 MAX_EARLIER = 3
-# At the place, a file of Litestream's is named for the transactions in it.
+# Litestream names its files after the transactions in them.
 _TRANSACTIONS = re.compile(r"/[0-9a-f]{16}-([0-9a-f]{16})\.ltx\Z")
-# So long after the last of them it is written, if it holds those of half a minute.
+# How long after its last transaction a file is written at most, if it spans half a minute.
 _WRITTEN_WITHIN = timedelta(minutes=1)
 
 
 class Whole(BaseModel, frozen=True):
-    """What was whole once: everything that was committed before `until` is in this generation of a copy.
+    """A complete state of a copy: this generation has everything committed before `until`.
 
-    `databases` has for each the transaction up to which every file that it refers to is there. `proven` says
-    when it was last brought back for a test.
+    `databases` maps each database to the transaction up to which all files it refers to are in the copy.
+    `proven` is when it last passed a restore test.
     """
 
     generation: str = ""
@@ -47,23 +47,23 @@ class Whole(BaseModel, frozen=True):
 
 
 class CopyMark(Whole, frozen=True):
-    """What a copy says of itself. `holder` is the data folder that writes it; a restore gives it a new one.
+    """The mark of a copy. `holder` is the data folder that writes it; a restore gives it a new one.
 
-    It is whole as this says, and nothing is while the first copy is under way. `earlier` are the generations
-    before, the newest first.
+    The inherited fields describe its latest complete state; they are empty while the first copy is under way.
+    `earlier` are the previous generations, newest first.
     """
 
     holder: str
     earlier: tuple[Whole, ...] = ()
 
     def succeeded_by(self, whole: Whole, wrong: Collection[str]) -> CopyMark:
-        """The mark of a copy that is whole again, in this or the next generation.
+        """The next mark, once the copy is complete again in this or a new generation.
 
         Args:
-            whole: as it is now.
-            wrong: generations that do not come back.
+            whole: its state now.
+            wrong: generations that failed their restore tests.
 
-        Earlier ones are kept for a day, and the last that came back until this one has.
+        Earlier generations are kept for a day; the last proven one is kept until this one is proven.
         """
         now = whole.until or datetime.now(UTC)
         past = self.earlier if whole.generation == self.generation else (self._as_whole(), *self.earlier)
@@ -74,7 +74,7 @@ class CopyMark(Whole, frozen=True):
         return CopyMark(holder=self.holder, earlier=earlier, **dict(whole))
 
     def generations(self) -> set[str]:
-        """Those that are kept."""
+        """The generations that are kept."""
         return {self.generation, *(each.generation for each in self.earlier)}
 
     def _as_whole(self) -> Whole:
@@ -82,7 +82,7 @@ class CopyMark(Whole, frozen=True):
 
 
 class NotACopyError(Exception):
-    """What is at the place is no copy, or is damaged; the message says what to do."""
+    """What is at the place is not a copy, or is damaged; the message says what to do."""
 
 
 class OpenPlace:
@@ -99,8 +99,8 @@ class OpenPlace:
         """The mark; None where there is no copy.
 
         Raises:
-            NotACopyError: there is something else at the place.
-            StoreUnavailableError: it is out of reach.
+            NotACopyError: the place holds something else.
+            StoreUnavailableError: the place is out of reach.
         """
         try:
             return CopyMark.model_validate_json(self.store.get(MARK))
@@ -116,7 +116,7 @@ class OpenPlace:
         self.store.put(MARK, mark.model_dump_json().encode())
 
     def states(self, generation: str, database: str) -> dict[int, datetime]:
-        """The transactions as of which a database may come back, each with a time that is surely before it.
+        """The transactions a database can be restored to, each with a time that is surely before it.
 
         Raises:
             StoreUnavailableError: the place is out of reach.
@@ -129,21 +129,21 @@ class OpenPlace:
         return found
 
     def generations(self) -> list[str]:
-        """Those that there is something of, the newest first."""
+        """The generations found at the place, newest first."""
         found = {each.key.removeprefix(DATABASES).partition("/")[0] for each in self.store.list(DATABASES)}
         return sorted(found, reverse=True)
 
     def keep_only(self, generations: Collection[str], newest: str) -> None:
-        """Delete all others that are older than the newest of them."""
+        """Delete all other generations that are older than `newest`."""
         for each in self.generations():
             if each < newest and each not in generations:
                 self.store.delete(found.key for found in list(self.store.list(f"{DATABASES}{each}/")))
 
     def replica(self, generation: str, database: str = "") -> dict[str, str]:
-        """Where Litestream keeps a database, or all of them, as its configuration says it."""
+        """Litestream's setting for where it keeps a database, or all of them."""
         path = _database_path(generation, database)
         if self.place.folder:
-            # Not as an address: Litestream would take `%20` for the name of a folder.
+            # A path, not a URL: Litestream would take `%20` literally.
             return {"path": str(self.place.folder / path)}
         options = {"endpoint": self.place.endpoint, "region": self.place.region}
         given = urlencode({name: value for name, value in options.items() if value})
@@ -156,7 +156,7 @@ def new_generation() -> str:
 
 
 def new_holder() -> str:
-    """An id for a data folder that holds a copy."""
+    """An id for a data folder that keeps a copy."""
     return uuid.uuid4().hex
 
 

@@ -1,4 +1,4 @@
-"""Brings a database back from its copy for a test: it must be sound, and have what the database has."""
+"""The restore test: a database restored from its copy must be sound and equal to the original."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from urllib.parse import quote
 from cli.copying.litestream import Litestream, LitestreamError, restore
 from cli.copying.place import OpenPlace
 
-# While it is compared, SQLite cannot begin its log anew. Of a larger one only the structure is checked.
+# The comparison keeps SQLite from resetting its WAL; of a larger database only the structure is checked.
 MAX_COMPARED = 500_000_000
-# To find a moment at which nothing is written.
+# Attempts to find a moment without writes.
 TRIES = 100
 REST = 0.1
 LEAST_ROOM = 1_000_000_000
 
 
 class NoRoomError(Exception):
-    """There is no room to bring a database back for a test; the message says how much it takes."""
+    """There is no room for a restore test; the message says how much it takes."""
 
 
 async def prove(program: Litestream, place: OpenPlace, database: Path) -> None:
-    """Bring a database back beside its folder's other files, compare it, and delete it again.
+    """Restore a database beside the original, compare the two, and delete it again.
 
     Raises:
-        LitestreamError: it does not come back, or not as it is.
-        NoRoomError: nothing was tried.
+        LitestreamError: it cannot be restored, or differs from the original.
+        NoRoomError: the disk is too full to try.
     """
     size, folder = (await asyncio.to_thread(database.stat)).st_size, database.parent
     if shutil.disk_usage(folder).free < 2 * size + LEAST_ROOM:
@@ -55,9 +55,9 @@ async def prove(program: Litestream, place: OpenPlace, database: Path) -> None:
 async def _as_copied(
     program: Litestream, database: Path, *, pinned: bool
 ) -> AsyncIterator[tuple[int, sqlite3.Connection | None]]:
-    """A transaction that is to be copied, and if it shall be `pinned` the database as of it.
+    """A transaction that will be copied and, if `pinned`, a connection that sees the database as of it.
 
-    None where it is written all the time.
+    The connection is None if there is no moment without writes.
     """
     transaction = await program.sync(database)
     if not pinned:
@@ -80,7 +80,7 @@ async def _as_copied(
 
 
 async def _compared(live: sqlite3.Connection, file: Path) -> str:
-    """What `_difference` finds; cancelled, it waits until its thread uses the database no more."""
+    """Run `_difference` in a thread; when cancelled, wait until the thread is done with the database."""
     comparing = asyncio.create_task(asyncio.to_thread(_difference, live, file))
     try:
         return await asyncio.shield(comparing)
@@ -100,7 +100,7 @@ def _difference(live: sqlite3.Connection, file: Path) -> str:
             return "the schema"
         tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL %'"
         for (name,) in live.execute(tables).fetchall():
-            # Of the same pages, so in the same order.
+            # Both have the same pages, so rows come in the same order.
             rows = f'SELECT * FROM "{name.decode().replace(chr(34), chr(34) * 2)}"'  # noqa: S608
             if any(one != other for one, other in zip_longest(live.execute(rows), back.execute(rows))):
                 return f"the table {name.decode()}"

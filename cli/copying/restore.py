@@ -1,4 +1,4 @@
-"""Brings a data folder back from its copy. It never overwrites anything."""
+"""Restores a data folder from its copy. It never overwrites anything."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from common.temporal.codec import DATABASE
 
 
 class _Found(NamedTuple):
-    """A database that came back into a file, as it was after a time; and whether it was younger once."""
+    """A restored database, a time before its state, and whether newer states were damaged."""
 
     file: Path
     since: datetime
@@ -30,13 +30,13 @@ class _Found(NamedTuple):
 
 
 async def restore_copy(settings: Settings, source: CopyPlace) -> None:
-    """Bring back files first and databases last, so that what was interrupted can be done again.
+    """Restore files first and databases last, so that an interrupted restore can be repeated.
 
-    A data folder that goes on writing to the same place takes the copy over: its first owner, should it
-    still be alive somewhere, may not write to it any more.
+    A data folder that keeps its own copy at the same place takes the copy over: the previous owner, should
+    it still run somewhere, may no longer write to it.
 
     Raises:
-        CommandError: there is a database here, or another file of the same name; or there is no whole copy.
+        CommandError: the folder has a database or a conflicting file already, or there is no complete copy.
     """
     place, folder = OpenPlace(source, settings), settings.data_dir
     try:
@@ -53,9 +53,9 @@ async def restore_copy(settings: Settings, source: CopyPlace) -> None:
             own = CopyState(place=str(source), holder=new_holder(), begun=True, until=until)
             await asyncio.to_thread(place.put, mark.model_copy(update={"holder": own.holder}))
             own.save(settings)
-        # So that what agents did since, and do not know of, is not done a second time.
+        # Agents no longer know what they did since then; this keeps them from doing it twice.
         await asyncio.to_thread(ActLog.of(settings).note_restore, until)
-        # Temporal's last: with it the folder counts as brought back.
+        # Temporal's database last: it marks the folder as restored.
         found.file.rename(folder / DATABASE)
     except (NotACopyError, StoreUnavailableError, LitestreamError, OSError) as error:
         raise CommandError(f"--restore-from {place}: {error}.") from error
@@ -69,7 +69,7 @@ def _require_room(folder: Path, place: OpenPlace, mark: CopyMark) -> None:
             f"--restore-from: {folder} has a database already, and nothing is overwritten: "
             "start without it, or give --data-dir another folder."
         )
-    # SQLite would take the log of a database that is gone for that of its namesake.
+    # SQLite would apply a leftover WAL to the restored database of the same name.
     logs = [f"{name}-wal" for name in mark.databases if not (folder / name).exists()]
     for path in (*(log for log in logs if (folder / log).exists()), *conflicts(folder, place.store)):
         raise CommandError(
@@ -79,12 +79,12 @@ def _require_room(folder: Path, place: OpenPlace, mark: CopyMark) -> None:
 
 
 async def _as_marked(place: OpenPlace, mark: CopyMark, folder: Path) -> _Found:
-    """Bring Temporal's database back as of the mark: files that a younger one refers to may be missing.
+    """Restore Temporal's database as of the mark: a newer state may refer to files that are missing.
 
-    Where it is damaged then, as of the youngest state before in which it is not.
+    If that state is damaged, restore the newest one before it that is sound.
 
     Raises:
-        LitestreamError: there is none.
+        LitestreamError: no state is sound.
     """
     problem: LitestreamError | None = None
     for whole in (mark, *mark.earlier):
@@ -107,7 +107,7 @@ async def _as_marked(place: OpenPlace, mark: CopyMark, folder: Path) -> _Found:
 
 
 async def _the_youngest(place: OpenPlace, name: str, mark: CopyMark, folder: Path) -> None:
-    """Bring any other database back as young as it is: what was done already must not be forgotten.
+    """Restore the newest state of any other database: what was already done must not be forgotten.
 
     Raises:
         LitestreamError: no state of it is sound.
@@ -115,7 +115,7 @@ async def _the_youngest(place: OpenPlace, name: str, mark: CopyMark, folder: Pat
     if (folder / name).exists():
         return
     problem: LitestreamError | None = None
-    # The mark's is none of these in a copy from before there were any.
+    # A copy made before generations existed is found only under the mark's, which is empty.
     for generation in dict.fromkeys([*await asyncio.to_thread(place.generations), mark.generation]):
         states = await asyncio.to_thread(place.states, generation, name)
         if not states:
@@ -156,7 +156,7 @@ async def _from_generation(
 
 
 async def first(states: Sequence[int], comes_back: Callable[[int], Awaitable[bool]]) -> int | None:
-    """The first that comes back, if all do that follow it; none that follows it was asked for afterwards."""
+    """The first state that can be restored, if all after it can; it is also the last one restored."""
     bad, good = -1, 0
     while good < len(states) and not await comes_back(states[good]):
         bad, good = good, min(2 * good + 1, max(len(states) - 1, good + 1))

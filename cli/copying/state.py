@@ -1,4 +1,4 @@
-"""What a data folder knows of its copy: where it is kept, and how far it is."""
+"""What a data folder records about its copy: where it is and how recent."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from common.grammar import rounded
 from common.settings import Settings
 
 BEHIND_AFTER = timedelta(minutes=1)
-# Twice the time after which it is due.
+# Twice the interval of the restore tests.
 UNPROVEN_AFTER = timedelta(hours=48)
 
 
 class CopyState(BaseModel, frozen=True):
-    """What a data folder says of its copy, in `copy.json`.
+    """What a data folder records about its copy, in `copy.json`.
 
-    `begun` says that its mark was written, and `kept` that it is still written to; `proven` when it was last
-    brought back for a test, and `unproven` why that fails now.
+    `begun`: its mark was written. `kept`: it is still written to. `proven`: when it last passed a restore
+    test. `unproven`: why that test fails now.
     """
 
     place: str
@@ -36,24 +36,24 @@ class CopyState(BaseModel, frozen=True):
 
     @staticmethod
     def file(settings: Settings) -> Path:
-        """Where it is."""
+        """The path of the record."""
         return settings.data_dir / "copy.json"
 
     @classmethod
     def load(cls, settings: Settings) -> CopyState | None:
-        """What is said; None where there never was a copy."""
+        """Read the record; None if there never was a copy."""
         try:
             return cls.model_validate_json(cls.file(settings).read_bytes())
         except (FileNotFoundError, ValidationError):
             return None
 
     def save(self, settings: Settings) -> None:
-        """Say it."""
+        """Write the record."""
         write_atomically(self.file(settings), self.model_dump_json().encode())
 
 
 def end_copy(settings: Settings) -> None:
-    """Note that a copy which was kept of this folder is not kept any more."""
+    """Record that the copy of this folder is no longer kept."""
     known = CopyState.load(settings)
     if known and known.kept:
         known.model_copy(update={"kept": False}).save(settings)
@@ -61,7 +61,7 @@ def end_copy(settings: Settings) -> None:
 
 
 def describe_copy(settings: Settings, now: datetime) -> tuple[Literal["ok", "warning", "mend"], str]:
-    """How the copy of a data folder stands, and what to do about it."""
+    """The health of a data folder's copy, and what to do about it."""
     state = CopyState.load(settings)
     if state is None:
         return "ok", "none is kept; `starter.py dev --copy-to PLACE` keeps one on another disk"

@@ -1,4 +1,4 @@
-"""`starter.py new NAME`: writes an agent of one's own that runs, with its test, and names its kind."""
+"""`starter.py new NAME`: writes a working agent with its test, and registers its kind."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from common.notices.types import COURIER
 from common.programs import packaged_program, scripts_folder
 
 ROOT = Path(__file__).parents[2]
-# Each file of the template: where it goes, and what is in it.
+# Each template file: where it goes, and what is in it.
 FILES = {
     "cli/new/template/inputs.py": ("common/agents/{module}.py", "its input, plan and memory"),
     "cli/new/template/activities.py": ("activities/{module}.py", "its activities"),
@@ -43,10 +43,10 @@ class Written(BaseModel):
 
 
 def new(name: str, *, as_json: bool) -> ExitCode:
-    """Write the agent `name`, all of it or nothing, and print what was written.
+    """Write the agent `name`, all or nothing, and print what was written.
 
     Raises:
-        CommandError: the name is taken or cannot be one, a file is there, or this is no checkout.
+        CommandError: the name is taken or invalid, a file exists already, or this is no checkout.
     """
     module = _module_of(name)
     try:
@@ -87,7 +87,7 @@ def _module_of(name: str) -> str:
     """The name of an agent's modules.
 
     Raises:
-        CommandError: no agent can have that name, or one has it.
+        CommandError: the name is invalid or taken.
     """
     if not NAME.fullmatch(name) or len(name) > MAX_NAME:
         raise CommandError(
@@ -103,7 +103,7 @@ def _module_of(name: str) -> str:
 
 
 def _named(text: str, name: str) -> str:
-    """A file of the template for the agent `name`."""
+    """A template file's text for the agent `name`."""
     module = name.replace("-", "_")
     text = text.replace("cli.new.template.inputs", f"common.agents.{module}")
     text = text.replace("cli.new.template.activities", f"activities.{module}")
@@ -114,10 +114,10 @@ def _named(text: str, name: str) -> str:
 
 
 def _with_kind(kinds: str, kind: str) -> str:
-    """The file of kinds with another one: the import and the call that `kind`, a file itself, has.
+    """The kinds file with another kind: the import and the call taken from `kind`, the text of a file.
 
     Raises:
-        CommandError: it does not name its kinds where it did.
+        CommandError: the kinds file no longer has the shape to add to.
     """
     statements = ast.parse(kind).body
     [entry] = [each.value for each in statements if isinstance(each, ast.Assign)]
@@ -127,7 +127,7 @@ def _with_kind(kinds: str, kind: str) -> str:
         match node:
             case ast.DictComp(generators=[ast.comprehension(iter=ast.Tuple(elts=[*_, last]))]):
                 lines = kinds.splitlines(keepends=True)
-                # It ends its line, but for the comma of the one before.
+                # The last entry ends its line; the one before it already has its comma.
                 lines.insert(last.end_lineno or 0, f"{ast.get_source_segment(kind, entry)},\n")
                 first = next(number for number, line in enumerate(lines) if line.startswith("from common."))
                 lines.insert(first, f"{ast.get_source_segment(kind, its_input)}\n")
@@ -139,7 +139,7 @@ def _formatted(file: str, text: str) -> str:
     """`text` as `make format` leaves it.
 
     Raises:
-        CommandError: it cannot be formatted.
+        CommandError: the text cannot be formatted.
     """
     ruff = packaged_program("ruff")
     if ruff is None:
@@ -155,7 +155,7 @@ def _formatted(file: str, text: str) -> str:
 
 @contextmanager
 def _all_or_nothing(texts: Mapping[str, str]) -> Iterator[None]:
-    """Write the files, none of which is there; take them away again if what comes then fails."""
+    """Write the files, none of which exists yet; delete them again if the body fails."""
     written: list[Path] = []
     try:
         for file, text in texts.items():

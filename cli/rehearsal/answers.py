@@ -1,4 +1,4 @@
-"""What people answer in a rehearsal: everybody yes, everybody no, nobody, or as a file says."""
+"""What people answer in a rehearsal: always yes, always no, nothing, or what a file says."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from cli.output import CommandError, flat
 from common.agents.fields import Span
 from common.approval.types import ApprovalRequest, Verdict
 
-# Somebody reads, thinks and answers.
+# The time somebody takes to read, think and answer.
 USUALLY_AFTER = timedelta(hours=1)
 
 
 class Says(StrEnum):
-    """What somebody answers. ``nobody`` is no answer at all."""
+    """An answer. ``nobody`` is no answer at all."""
 
     APPROVE = "approve"
     REJECT = "reject"
@@ -28,14 +28,14 @@ class Says(StrEnum):
 
     @property
     def verdict(self) -> Verdict:
-        """As a decision says it."""
+        """The verdict of the decision."""
         return Verdict.APPROVE if self is Says.APPROVE else Verdict.REJECT
 
 
 class Answer(BaseModel, frozen=True, extra="forbid"):
-    """The answer to questions that `question` fits, in which `*` stands for anything.
+    """The answer to questions that match `question`, a pattern in which `*` stands for anything.
 
-    `after` counts from the question. Without `by` it comes of those who may decide, in their order.
+    `after` counts from the question. Without `by`, those who may decide answer, in order.
     """
 
     question: str = "*"
@@ -47,10 +47,10 @@ class Answer(BaseModel, frozen=True, extra="forbid"):
 
 
 class Word(BaseModel, frozen=True, extra="forbid"):
-    """What comes to the agent by itself, `after` the start: words of a person, or mail about a `thread`.
+    """An unprompted message to the agent, `after` the start: a person's words, or mail in a `thread`.
 
-    The thread of a letter is what its agent calls it: of a candidate the id. `agent` is one of those that
-    the agent has started; itself where not given.
+    A thread has the name its agent gave it, such as a candidate's id. `agent` is one that the agent has
+    started, or the agent itself if not given.
     """
 
     after: Span
@@ -63,10 +63,10 @@ class Script(BaseModel, frozen=True, extra="forbid"):
     """The file of `--answers`.
 
     Attributes:
-        answers: to questions; the first that fits counts, and nobody answers any other.
+        answers: to questions; the first match counts, other questions stay unanswered.
         tell: words to the agent.
         mail: mail to the agent.
-        activities: what activities answer in place of a stand-in, by name, as JSON.
+        activities: what activities return instead of a stand-in's value, by name, as JSON.
     """
 
     answers: tuple[Answer, ...] = ()
@@ -75,16 +75,16 @@ class Script(BaseModel, frozen=True, extra="forbid"):
     activities: dict[str, JsonValue] = Field(default_factory=dict)
 
     def answer_to(self, request: ApprovalRequest) -> Answer | None:
-        """What is answered to a question; None where nobody answers."""
+        """The answer to a question; None if nobody answers."""
         found = next((each for each in self.answers if fnmatchcase(request.question, each.question)), None)
         return None if found is None or found.says is Says.NOBODY else found
 
 
 def read_script(given: str) -> Script:
-    """The answers that `--answers` names: `approve`, `reject`, `nobody`, or those of a JSON file.
+    """The script that `--answers` names: `approve`, `reject`, `nobody`, or a JSON file.
 
     Raises:
-        CommandError: it is none of these; the message says what is wrong with the file.
+        CommandError: ``given`` is none of these; the message says what is wrong with the file.
     """
     if given in set(Says):
         return Script(answers=(Answer(says=Says(given)),))

@@ -1,4 +1,4 @@
-"""Leads a rehearsal: lets time pass up to the next thing that happens, and has people answer."""
+"""Directs a rehearsal: skips time to the next event, and lets people answer."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ from common.temporal import search_attributes
 PATIENCE = timedelta(seconds=10)
 MOMENT = timedelta(milliseconds=100)
 FIRST_PAUSE, LONGEST_PAUSE = 0.003, 0.1
-# Done at a moment of the agent's time.
+# Something people do at a moment of the agent's time.
 Act = Callable[[datetime], Awaitable[None]]
 
 
 class Director:
-    """Leads the rehearsal of one agent, and of what it starts.
+    """Directs the rehearsal of one agent, and of the agents that it starts.
 
     Args:
         client: of the rehearsal's own server.
         agent: the agent's id.
         script: who answers what.
-        story: takes what happens.
+        story: records what happens.
         signer: signs decisions with the rehearsal's own keys.
         directory: who is in which group.
-        stage: the world it happens in.
+        stage: the world of the rehearsal.
     """
 
     def __init__(
@@ -67,16 +67,16 @@ class Director:
 
     @property
     def agent(self) -> Tracked:
-        """The agent that is rehearsed."""
+        """The rehearsed agent."""
         return self._histories.tracked[self._agent]
 
     @property
     def flaw(self) -> str:
-        """Why a workflow's own code fails again and again; empty where none does."""
+        """Why a workflow's code keeps failing; empty if none does."""
         return self._histories.flaw
 
     async def lead(self, started: datetime, until: datetime) -> Ended:
-        """Lead to the end of the agent, or up to `until`; the agent starts at `started`."""
+        """Run to the agent's end, or up to `until`; the agent starts at `started`."""
         for word in self._script.tell:
             self._at(started + word.after, partial(self._say, word))
         for word in self._script.mail:
@@ -98,14 +98,14 @@ class Director:
                 await self._histories.forward(until)
                 await self._rest()
                 return Ended.SIMULATED
-            # What people do comes a moment after that, and so after whatever else happens then.
+            # People act a moment later, after whatever else happens at that time.
             await self._histories.forward(at if due == at else at + MOMENT)
             while self._coming and self._coming[0][0] <= at:
                 moment, _, act = heapq.heappop(self._coming)
                 await act(moment)
 
     async def _rest(self) -> None:
-        """Wait until nothing is under way in any workflow."""
+        """Wait until nothing is in progress in any workflow."""
         pause = FIRST_PAUSE
         while not await self._is_at_rest() and not self.flaw:
             self._stage.check()
@@ -115,7 +115,7 @@ class Director:
     async def _is_at_rest(self) -> bool:
         known = len(self._histories.tracked)
         rests = await self._histories.look()
-        # Only now: what an activity has started, it has noted before it ended.
+        # Read the calls last: an activity logs what it started before it completes.
         self._read_calls()
         return rests and len(self._histories.tracked) == known
 
@@ -135,7 +135,7 @@ class Director:
         heapq.heappush(self._coming, (at, next(self._order), act))
 
     async def _took_questions(self) -> bool:
-        """Have people answer what has been asked since; false where an agent did not say what that is."""
+        """Let people answer new questions; False if an agent did not say what it asks."""
         for tracked in self._histories.running:
             shown = search_attributes.parse_waiting_for_approvals(tracked.waiting_for)
             known = all((tracked.id, request_id) in self._asked for request_id, _ in shown)
@@ -165,7 +165,7 @@ class Director:
             self._story.add(Entry(at=request.asked_at, agent=tracked.id, what=What.HEARS, words=words))
 
     def _people(self, request: ApprovalRequest) -> list[str]:
-        """Those who may decide, in the order in which they are named."""
+        """Those who may decide, in the order they are named."""
         barred = "" if request.policy.requester_may_approve else request.requester
         return [who for who in self._directory.people(request.deciders) if who and who != barred]
 
@@ -194,7 +194,7 @@ class Director:
                 words = f"{by} is {record.status}: {record.reason}"
                 self._story.add(Entry(at=at, agent=agent, what=What.HEARS, words=words))
             if view and (how := view.closed.get(request.id)):
-                # The agent tells only whom it knows of, and the rehearsal's knows of nobody.
+                # The agent tells only people it knows, and in a rehearsal it knows nobody.
                 kind, owner = self._histories.tracked[agent].kind, request.requester
                 fields = {"id": "", "agent": agent, "kind": kind, "owner": owner, "request": request}
                 self._story.tell(Notice(**fields, event=NoticeEvent.DECIDED, text=how), at)

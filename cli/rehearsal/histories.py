@@ -1,4 +1,4 @@
-"""What happens in the workflows of a rehearsal, and how time passes in all of them at once."""
+"""Follows the histories of a rehearsal's workflows, and skips time in all of them at once."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from common.temporal import search_attributes
 PAGE = 200
 LEAST_STEP = timedelta(milliseconds=10)
 MAX_SKIPS = 50_000
-# A workflow whose code fails is tried again for ever, until a fix is deployed.
+# Temporal retries a failing workflow task for ever; after this many attempts it counts as broken.
 TRIES = 2
-# Among timers, the start of a workflow that is to begin later; events count from 1.
+# Key of a delayed start among the timers; event ids count from 1.
 START = 0
 
 
@@ -36,12 +36,12 @@ class Tracked:
 
     Attributes:
         id: of the workflow; `kind` is its type.
-        timers: when those under way fire, by the event that started each.
-        pending: events that wait for one of another workflow, or of the server.
-        children: workflows it has started and not heard the end of.
-        now: its time at the last look, which was at `looked_at` on a clock of this machine.
+        timers: when running ones fire, by the id of the event that started each.
+        pending: events that wait for an event of another workflow or of the server.
+        children: workflows it has started that have not ended, as far as it knows.
+        now: its time at the last look, taken at `looked_at` on this machine's monotonic clock.
         shown: its search attributes.
-        flaw: why its own code has just failed, and will again.
+        flaw: why its last workflow task failed, and will fail again.
     """
 
     id: str
@@ -61,21 +61,21 @@ class Tracked:
 
     @property
     def waiting_for(self) -> str:
-        """What it shows that it waits for."""
+        """What it waits for, from its search attribute."""
         return str(self.shown.get(search_attributes.WAITING_FOR.name) or "")
 
     @property
     def due(self) -> datetime | None:
-        """When its next timer fires; None while the server skips no time for it, as it has children."""
+        """When its next timer fires; None while it has children, as the server then skips no time for it."""
         return None if self.children else min(self.timers.values(), default=None)
 
 
 class Histories:
-    """Reads the histories of a rehearsal's workflows as they grow, and moves their time.
+    """Reads the histories of a rehearsal's workflows as they grow, and skips their time.
 
     Args:
         client: of the rehearsal's own server.
-        take: told of each event, once, in the order of its history.
+        take: called with each event once, in history order.
     """
 
     def __init__(self, client: Client, take: Callable[[Tracked, HistoryEvent], None]) -> None:
@@ -84,12 +84,12 @@ class Histories:
         self.tracked: dict[str, Tracked] = {}
 
     def track(self, id: str) -> None:
-        """Look after a workflow, too."""
+        """Follow this workflow, too."""
         self.tracked.setdefault(id, Tracked(id))
 
     @property
     def flaw(self) -> str:
-        """Why one of them can't go on; empty where all can."""
+        """Why one of them cannot continue; empty if all can."""
         return next((f"{each.id}: {each.flaw}" for each in self.running if each.is_stuck and each.flaw), "")
 
     @property
@@ -98,7 +98,7 @@ class Histories:
         return [each for each in self.tracked.values() if each.is_running]
 
     async def look(self) -> bool:
-        """Read what has happened since the last look; whether all that run are at rest."""
+        """Read what has happened since the last look; return whether all running ones are at rest."""
         await asyncio.gather(*map(self._look_at, self.running))
         ended = {each.id for each in self.tracked.values() if not each.is_running}
         return not any(
@@ -107,18 +107,18 @@ class Histories:
         )
 
     async def forward(self, to: datetime) -> None:
-        """Let time pass up to `to` in all of them that have no children at work."""
+        """Skip time up to `to` in all that have no running children."""
         await asyncio.gather(*(self._forward(each, to) for each in self.running if not each.children))
 
     async def _forward(self, tracked: Tracked, to: datetime) -> None:
-        # Time has gone on since. A step too short is followed by another; one too long would be waited out.
+        # Time has passed since the look. Too short a step is repeated; too long a one is waited out.
         now = tracked.now + timedelta(seconds=time.monotonic() - tracked.looked_at)
         step = max(to - now, LEAST_STEP)
         try:
             await self._skipper.fast_forward(self._client.get_workflow_handle(tracked.id), step)
         except RPCError as error:
             if error.status not in (RPCStatusCode.NOT_FOUND, RPCStatusCode.FAILED_PRECONDITION):
-                raise  # else it has ended meanwhile
+                raise  # otherwise it has ended in the meantime
 
     async def _look_at(self, tracked: Tracked) -> None:
         looked_at = time.monotonic()
@@ -126,7 +126,7 @@ class Histories:
             described = await self._client.get_workflow_handle(tracked.id).describe()
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
-                return  # about to be started
+                return  # not started yet
             raise
         raw = described.raw_description
         info = raw.workflow_execution_info
@@ -141,12 +141,12 @@ class Histories:
         tracked.looked_at = looked_at
         if info.execution.run_id != tracked.run_id or info.history_length > tracked.seen:
             await self._read(tracked, info.execution.run_id)
-            # What has happened since the description may have begun something.
+            # Events newer than the description may have started something.
             tracked.is_busy = tracked.is_busy or tracked.seen > info.history_length
         tracked.is_running = info.status == WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING
 
     async def _read(self, tracked: Tracked, newest: str) -> None:
-        """Read the new events, of one run after the other."""
+        """Read the new events, run after run."""
         while True:
             events = await self._new_events(tracked)
             for event in events:
@@ -182,7 +182,7 @@ class Histories:
                 return found[::-1]
 
     def _note(self, tracked: Tracked, event: HistoryEvent) -> None:
-        """Keep book of what the workflow waits for."""
+        """Track what the workflow waits for."""
         match event.event_type:
             case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
                 delay = event.workflow_execution_started_event_attributes.first_workflow_task_backoff
@@ -225,7 +225,7 @@ class Histories:
 
 
 def _resolved(event: HistoryEvent) -> Iterator[int]:
-    """The events that this one answers."""
+    """The ids of the events that this one resolves."""
     if id := getattr(_attributes(event), "initiated_event_id", 0):
         yield id
 

@@ -1,4 +1,4 @@
-"""A rehearsal as a page: its figures, a strip of all that happens, and the story day by day."""
+"""Renders a rehearsal as a page: its figures, a strip of events, and the story day by day."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from cli.rehearsal.show import (
 from cli.rehearsal.story import Ended, Entry, Rehearsed, What
 from common.grammar import rounded
 
-# The strip, in its own units: where its lanes begin, how wide they are, how far they are apart.
+# The strip, in its own units: where lanes begin, their width, and their distance.
 LEFT, WIDTH, LANE = 64, 620, 22
-# From the top: what the agent does by itself, then what people do.
+# From top to bottom: what the agent does by itself, then what people do.
 LANES = (What.WAKES, What.TELLS, What.ASKS, What.HEARS, What.ACTS)
 TICKS = 7
 
 
 @dataclass(frozen=True)
 class Mark:
-    """Something that happens, or goes on from `x` to `x + width`, on the strip."""
+    """Something on the strip that happens at `x`, or lasts until `x + width`."""
 
     x: float
     y: int
@@ -92,7 +92,7 @@ def _title(entry: Entry) -> str:
 
 
 def _ticks(rehearsed: Rehearsed) -> Iterator[Tick]:
-    """The beginnings of days, not more than there is room for."""
+    """Days to label, no more than there is room for."""
     days = (rehearsed.until.date() - rehearsed.started_at.date()).days
     step = max(1, -(-days // TICKS))
     for number in range(step, days + 1, step):

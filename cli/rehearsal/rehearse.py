@@ -1,4 +1,4 @@
-"""`starter.py rehearse`: what an agent would do in weeks, in minutes, and without doing anything."""
+"""`starter.py rehearse`: shows in minutes what an agent would do in weeks, without doing it."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ class Wanted:
     """What to rehearse.
 
     Attributes:
-        kind: of the agent, and its `input`.
-        script: who answers what.
+        kind: the kind of agent, and its `input`.
+        script: what people answer.
         owner: whom the agent works for.
-        lasts: how long it lives at most, in its own time.
-        begins: when it starts, in its own time; None is now.
-        within: how long the rehearsal may take at most.
+        lasts: its longest life, in its own time.
+        begins: when it starts, in its own time; None means now.
+        within: time limit of the rehearsal, in real time.
     """
 
     kind: Kind
@@ -76,19 +76,19 @@ async def rehearse(
     *,
     as_json: bool,
 ) -> ExitCode:
-    """Rehearse an agent and print what it would do; the rest as `Wanted` says.
+    """Rehearse an agent and print what it would do; see also `Wanted`.
 
     Args:
-        settings: the user's own, of which nothing is touched.
+        settings: the user's own; nothing of theirs is touched.
         kind_name: the kind of agent.
-        source: its input as for `start`.
-        words: `name=value` each, likewise.
-        answers: what people answer, or the file that says it.
+        source: its input, as for `start`.
+        words: `name=value` each, as for `start`.
+        answers: what people answer, or a file that says so.
         owner: whom the agent works for.
-        lasts: how long it lives at most.
+        lasts: its longest life, in its own time.
         begins: when it starts.
-        within: how long that may take.
-        page: where the page goes; None for none.
+        within: time limit of the rehearsal, in real time.
+        page: where to write the page; None for no page.
         as_json: print a document.
 
     Raises:
@@ -114,7 +114,7 @@ async def rehearse(
 
 
 async def _until_asked_to_end(rehearsal: Coroutine[Any, Any, Rehearsed]) -> Rehearsed:
-    """Let SIGTERM and SIGHUP end it as Ctrl-C does: with everything it has started."""
+    """End on SIGTERM and SIGHUP as on Ctrl-C: together with everything it has started."""
     task, loop = asyncio.ensure_future(rehearsal), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, task.cancel)
@@ -133,16 +133,16 @@ async def _rehearsed(settings: Settings, wanted: Wanted) -> Rehearsed:
 
 
 async def rehearse_in(stage: World, settings: Settings, wanted: Wanted, id: str = "") -> Rehearsed:
-    """Rehearse an agent in a world that is there.
+    """Rehearse an agent in an existing world.
 
     Args:
         stage: the world.
         settings: the user's own.
         wanted: what to rehearse.
-        id: of the agent, `KIND-rehearsed` where not given.
+        id: the agent's id; `KIND-rehearsed` if not given.
 
     Raises:
-        AgentClientError: such an agent may not be started.
+        AgentClientError: this agent may not be started.
         UnusableValueError: likewise.
     """
     began, id, own = time.monotonic(), id or f"{wanted.kind.name}-rehearsed", stage.settings
@@ -200,14 +200,14 @@ async def _tell_how_far(director: Director, begins: datetime) -> None:
 
 
 def _end(view: AgentView, story: Story) -> datetime | None:
-    """When the agent ended, of which people hear; None where it has not."""
+    """When the agent ended; adds the notice people would get. None if it has not ended."""
     if view.running:
         return None
     done = view.status is RunStatus.COMPLETED
     event = NoticeEvent.FINISHED if done else NoticeEvent.FAILED
     at = story.ends.get(view.id)
     if at is not None and not story.has_told(view.id, event):
-        # On the terminal alone an agent says that itself.
+        # An agent reports its end by itself only on the terminal.
         words = "ended: done" if done else f"failed: {view.failure}"
         fields = {"id": "", "agent": view.id, "kind": view.kind, "owner": view.owner}
         story.tell(Notice(**fields, event=event, text=words), at)

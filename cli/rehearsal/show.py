@@ -1,4 +1,4 @@
-"""A rehearsal as lines of text."""
+"""Formats a rehearsal as lines of text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PLAN_FIELDS, MAX_WORDS = 12, 160
 
 
 def lines_of(rehearsed: Rehearsed) -> list[str]:
-    """What the agent would do, in order, and what of it was not done."""
+    """What the agent would do, in order, and which of it was not done."""
     lines = [headline(rehearsed), ""]
     several = len({each.agent for each in rehearsed.timeline}) > 1
     asked: list[object] = []
@@ -40,7 +40,7 @@ def lines_of(rehearsed: Rehearsed) -> list[str]:
 
 
 def headline(rehearsed: Rehearsed) -> str:
-    """How long it lived, how that ended, and how long it took, in a line."""
+    """How long it lived, how that ended, and how long it took, in one line."""
     how = f"{rehearsed.ended.in_words}: {rehearsed.status}"
     if rehearsed.ended is not Ended.AGENT:
         how = f"{rehearsed.ended.in_words}; it waits for {waits_for(rehearsed)}"
@@ -48,7 +48,7 @@ def headline(rehearsed: Rehearsed) -> str:
 
 
 def waits_for(rehearsed: Rehearsed) -> str:
-    """What it waits for in the end, without digests."""
+    """What it waits for at the end, without digests."""
     waited = rehearsed.waiting_for or "nothing: it works"
     return "an approval" if waited.startswith("approval ") else waited
 
@@ -60,7 +60,7 @@ def counted(rehearsed: Rehearsed) -> str:
 
 
 def cost_in_words(rehearsed: Rehearsed) -> str:
-    """Tokens and money."""
+    """The estimated tokens and money."""
     cost = rehearsed.cost
     if not cost.input_tokens:
         return "nothing: no language model would be asked"
@@ -76,14 +76,14 @@ def stand_ins_in_words(rehearsed: Rehearsed) -> Iterator[str]:
 
 
 def plan_in_words(plan: Mapping[str, JsonValue]) -> Iterator[str]:
-    """The fields of a plan that say something, a line each, in brief."""
+    """The non-empty fields of a plan, shortened, a line each."""
     for name, value in list(plan.items())[:PLAN_FIELDS]:
         if value not in (None, "", [], {}):
             yield f"{name}: {brief(value)}"
 
 
 def brief(value: JsonValue) -> str:
-    """A value in a line: of parts their names and values, of what is stored its size."""
+    """A value in one line: names and values of its parts, and only the size of stored data."""
     text = _said(value)
     return text if len(text) <= MAX_WORDS else text[: MAX_WORDS - 1] + "…"
 

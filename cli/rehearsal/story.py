@@ -1,4 +1,4 @@
-"""What a rehearsal came to: when the agent woke, whom it told, what it asked, what it would have done."""
+"""The story of a rehearsal: when the agent woke, whom it told, what it asked and would have done."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from common.notices.types import ASKS, Notice, NoticeEvent, masked
 from common.settings import SettingsError
 from common.temporal import search_attributes
 
-# The states of an agent that sleeps until something happens.
+# States in which an agent sleeps until something happens.
 ASLEEP = (AgentState.SLEEPING, AgentState.AWAITING_EVENT, AgentState.AWAITING_APPROVAL, AgentState.PAUSED)
 NOTIFY = "notify"
 A_TERMINAL = "the terminal of a worker"
 _RUN_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-# Of a time in JSON: what of it takes as long as this machine takes.
+# Seconds of a time in JSON: they depend on the speed of this machine.
 _SECONDS = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d):\d\d(?:\.\d+)?(?=Z|[+-]\d\d:\d\d)")
 
 
 class What(StrEnum):
-    """The kinds of entries."""
+    """Kinds of entries."""
 
     STARTS = "starts"
     WAKES = "wakes"
@@ -48,11 +48,10 @@ class What(StrEnum):
 
 
 class Entry(BaseModel):
-    """Something that happens in a rehearsal. To the minute, so that the same rehearsal is the same.
+    """Something that happens in a rehearsal. To the minute, so that equal rehearsals print the same.
 
-    `to` are those who would be told, or may decide; `plan` what is asked about, or would be done, and `also`
-    what else the activity would have been given. What happens again and again is one entry: `times` of it,
-    the last at `until`.
+    `to`: those who would be told, or may decide. `plan`: what is asked about, or would be done. `also`: the
+    activity's other arguments. A repeated event is one entry: it happens `times` times, the last at `until`.
     """
 
     at: AwareDatetime
@@ -67,7 +66,7 @@ class Entry(BaseModel):
 
 
 class StoodIn(BaseModel, frozen=True):
-    """An activity that was not run, how often, and why."""
+    """An activity that was not run: how often, and why."""
 
     activity: str
     times: int
@@ -86,7 +85,7 @@ class Ended(StrEnum):
 
     @property
     def in_words(self) -> str:
-        """Why, for people."""
+        """The reason, for people."""
         return {
             Ended.AGENT: "the agent ended",
             Ended.WAITS: "nothing more would wake the agent",
@@ -97,14 +96,14 @@ class Ended(StrEnum):
 
 
 class Rehearsed(BaseModel):
-    """A rehearsal, told to its end.
+    """The result of a rehearsal.
 
     Attributes:
-        ended: why it ended, and `status` how the agent stood then, which waits for `waiting_for`.
-        simulated: the time that passed for the agent, and `seconds` the time it took.
+        ended: why it ended; `status` and `waiting_for` are the agent's at that point.
+        simulated: the agent's time that passed; `seconds` is the real time it took.
         wakes: how often the agent would wake.
         stand_ins: activities that were not run.
-        run: activities that were, how often each.
+        run: activities that were run, and how often each.
         cost: what language models would cost, estimated: none was asked.
     """
 
@@ -136,8 +135,8 @@ class Story:
     """Collects the entries of a rehearsal as its workflows do things.
 
     Args:
-        routes: the user's own, by which people would be told; None where they cannot be used.
-        floors: the operator's policy, under which those are asked who may decide.
+        routes: the user's own, by which people would be told; None if they cannot be used.
+        floors: the operator's policy, which decides who is asked.
     """
 
     def __init__(self, routes: Routes | None, floors: Floors) -> None:
@@ -149,17 +148,17 @@ class Story:
         self._started: set[str] = set()
 
     def add(self, entry: Entry) -> None:
-        """Something that happens."""
+        """Add an entry."""
         self._entries.append(entry)
 
     def take(self, tracked: Tracked, event: HistoryEvent) -> None:
-        """An event of a workflow's history."""
+        """Record an event of a workflow's history."""
         if tracked.kind not in KINDS:
             return
         at = event.event_time.ToDatetime(UTC)
         match event.event_type:
             case EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED if tracked.id not in self._started:
-                # What comes before that counts by the clock of this machine.
+                # Earlier events carry this machine's clock, not the agent's.
                 self._started.add(tracked.id)
                 self.add(Entry(at=at, agent=tracked.id, what=What.STARTS, words=tracked.kind))
             case EventType.EVENT_TYPE_TIMER_FIRED:
@@ -180,7 +179,7 @@ class Story:
         self.add(Entry(at=at, agent=tracked.id, what=What.WAKES, words=f"{by}; it waited for {waited}"))
 
     def call(self, call: RehearsedCall) -> None:
-        """A call of an activity."""
+        """Record a call of an activity."""
         if call.how is CallOutcome.STARTED:
             return
         self._calls.append(call)
@@ -206,7 +205,7 @@ class Story:
             )
 
     def ask(self, agent: str, request: ApprovalRequest) -> None:
-        """A question, as those see it who may decide."""
+        """Record a question as the people who may decide see it."""
         words = request.asked
         if request.expires_at:
             words += f" (until {request.expires_at:%Y-%m-%d %H:%M} UTC)"
@@ -216,9 +215,9 @@ class Story:
         )
 
     def tell(self, notice: Notice, at: datetime) -> None:
-        """A notice: whom it would reach, and by which way."""
+        """Record a notice: whom it would reach, and how."""
         if notice.gathered:
-            return  # its batch tells of all together
+            return  # its batch sends one notice for all
         request = notice.request
         if request is not None and notice.event in ASKS:
             policy = self._floors.raised(request.policy, notice.kind, notice.owner)
@@ -230,7 +229,7 @@ class Story:
         self.add(Entry(at=at, agent=notice.agent, what=What.TELLS, words=words, to=to))
 
     def has_told(self, agent: str, event: NoticeEvent) -> bool:
-        """Whether an agent has told people of that."""
+        """Whether an agent has told people of that event."""
         told = (call.argument for call in self._calls if (call.agent, call.activity) == (agent, NOTIFY))
         return any(isinstance(each, dict) and each.get("event") == event for each in told)
 
@@ -249,7 +248,7 @@ class Story:
 
     @property
     def timeline(self) -> list[Entry]:
-        """All entries in order of time; those alike in a row are one."""
+        """All entries by time; consecutive wake-ups that are alike become one."""
         ordered = sorted(self._entries, key=lambda entry: entry.at)
         return list(_gathered(each.model_copy(update={"at": to_minute(each.at)}) for each in ordered))
 
@@ -276,9 +275,9 @@ class Story:
 
 
 def as_at_home(rehearsed: Rehearsed, folder: Path, home: Path) -> Rehearsed:
-    """The rehearsal as it would be on the user's own data folder, `home`, and without what this machine took.
+    """The rehearsal with paths of the user's data folder, `home`, and independent of this machine's speed.
 
-    So the times in it are to the minute, and nodes have no durations.
+    Its times are rounded to the minute, and nodes have no durations.
     """
     for entry in rehearsed.notebook:
         entry.facts.pop("seconds", None)
@@ -288,8 +287,8 @@ def as_at_home(rehearsed: Rehearsed, folder: Path, home: Path) -> Rehearsed:
 
 
 def to_minute(at: datetime) -> datetime:
-    """The minute that a time is in."""
-    # A clock that was moved may stop a moment short of the minute it was moved to.
+    """Round a time down to the minute."""
+    # A skipped clock may stop just short of the minute it was moved to.
     return (at + timedelta(seconds=1)).replace(second=0, microsecond=0)
 
 

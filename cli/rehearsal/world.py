@@ -1,4 +1,4 @@
-"""The world of a rehearsal: a server, a worker and a data folder of its own, all of which end with it."""
+"""The world of a rehearsal: its own server, worker and data folder, all removed at its end."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ from common.temporal.connect import StackAddress
 ROOT = Path(__file__).parents[2]
 WORKER_READY = "worker ready"
 READY_WITHIN = 90.0
-# Timers are looked for at once; by default within a second, which would be waited out at each of hundreds.
+# Fire timers at once: by default the server checks every second, and that adds up over hundreds.
 LIMITS = {"history.timerProcessorMaxTimeShift": '"10ms"', "history.defaultWorkflowTaskTimeout": '"5s"'}
-# What leads outside: a rehearsal has none of it.
+# Settings that lead outside: a rehearsal has none of them.
 OUTSIDE = (
     *(MailSettings, NoticeSettings, SlackSettings, StateSettings, HttpSettings, ArchiveSettings),
     TelemetrySettings,
@@ -50,17 +50,17 @@ LEFT_OUT = ("HIBERNAUT_BROKER", "HIBERNAUT_APPROVAL_KEYS", "HIBERNAUT_UNSIGNED")
 
 @dataclass(frozen=True)
 class World:
-    """Where a rehearsal happens: its settings, and the file in which its worker notes what was called."""
+    """A rehearsal's settings, and the file in which its worker logs activity calls."""
 
     settings: Settings
     calls: Path
     worker: Process
 
     def check(self) -> None:
-        """See that its worker works.
+        """Check that its worker is still running.
 
         Raises:
-            CommandError: it has ended.
+            CommandError: the worker has ended.
         """
         if self.worker.returncode is not None:
             said = last_line(_log(self.calls.parent)) or "it said nothing"
@@ -69,11 +69,11 @@ class World:
 
 @contextlib.asynccontextmanager
 async def world(settings: Settings, answers: Mapping[str, JsonValue]) -> AsyncIterator[World]:
-    """A world in a folder that is gone afterwards, however the rehearsal ends.
+    """A world in a folder that is deleted afterwards, however the rehearsal ends.
 
     Args:
-        settings: the user's: what holds for their agents holds here, and what leads outside is left out.
-        answers: what activities answer, by name.
+        settings: the user's; what governs their agents applies here, what leads outside is left out.
+        answers: what activities return, by name.
 
     Raises:
         CommandError: the server or the worker does not start.
@@ -93,7 +93,7 @@ async def world(settings: Settings, answers: Mapping[str, JsonValue]) -> AsyncIt
             server = await ending.enter_async_context(
                 DevServer(own, ui_port=None, limits=LIMITS, scratch=True)
             )
-            # At once, as its worker is ended: what they have under way is nobody's.
+            # Kill it, like its worker: nobody needs what they have in progress.
             ending.callback(server.kill)
         except DevServerError as error:
             raise CommandError(str(error), ExitCode.NO_TEMPORAL) from error
@@ -106,7 +106,7 @@ async def world(settings: Settings, answers: Mapping[str, JsonValue]) -> AsyncIt
 
 
 def _new_folder() -> Path:
-    # Free of links, for what is inside is told by real paths.
+    # Resolve links: paths inside are reported as real paths.
     return Path(os.path.realpath(tempfile.mkdtemp(prefix="hibernaut-rehearsal-")))
 
 
@@ -129,7 +129,7 @@ def _environment(settings: Settings, folder: Path) -> dict[str, str]:
         "HIBERNAUT_DATA_DIR": str(folder / "data"),
         "HIBERNAUT_REHEARSAL": str(folder),
         "TEMPORAL_CONFIG_FILE": os.devnull,
-        # Programs and libraries that want a place for what they keep find one there.
+        # Keep caches and temporary files of programs and libraries in there.
         "TMPDIR": str(folder),
         "MPLCONFIGDIR": str(folder),
         "XDG_CACHE_HOME": str(folder),
@@ -139,7 +139,7 @@ def _environment(settings: Settings, folder: Path) -> dict[str, str]:
 
 @contextlib.contextmanager
 def _alone() -> Iterator[None]:
-    """Keep this process from any other Temporal, wherever the shell or a configuration file points."""
+    """Keep this process off any other Temporal; ignore addresses from the shell or a config file."""
     found = {name: value for name, value in os.environ.items() if name.startswith("TEMPORAL_")}
     for name in found:
         del os.environ[name]

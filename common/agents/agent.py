@@ -1,4 +1,4 @@
-"""What every agent shows and carries: its status, its notebook, its progress, its carried state."""
+"""What every agent shows and carries over: status, notebook, progress, state."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from common.grammar import Moment
 from common.in_words import InWords
 from common.mail import IncomingMail
 
-# Bytes; Temporal takes 400, which encryption adds to.
+# Bytes. Temporal allows 400, and encryption adds some.
 MAX_SUMMARY = 150
-# The field of a memo.
+# The memo field.
 SUBJECT = "subject"
 
 
@@ -53,9 +53,9 @@ class Progress(BaseModel):
     total: int = 0
 
     def with_under_way(self, reported: Progress) -> Progress:
-        """What the agent has counted plus what its running activities have reported, at most the total.
+        """The agent's own count plus what its running activities have reported, at most the total.
 
-        An agent that counts nothing shows what its activities count.
+        If the agent counts nothing, its activities' counts are shown.
         """
         done, total = self.done + reported.done, self.total or reported.total
         return Progress(done=min(done, total) if total else done, total=total)
@@ -69,14 +69,14 @@ class Cost(BaseModel):
     usd: Decimal = Decimal(0)
 
     def add(self, more: Cost) -> None:
-        """Count `more` on top."""
+        """Add `more`."""
         self.input_tokens += more.input_tokens
         self.output_tokens += more.output_tokens
         self.usd += more.usd
 
 
 class AgentStatus(BaseModel):
-    """What ``status`` answers. ``approval`` is the oldest open request, ``batch`` the latest batch."""
+    """The answer to ``status``. ``approval`` is the oldest open request, ``batch`` the latest batch."""
 
     owner: str
     state: AgentState
@@ -92,7 +92,7 @@ class AgentStatus(BaseModel):
 
 
 class Notebook(BaseModel):
-    """What the query ``notebook`` answers: the newest entries, and how many older ones only history keeps."""
+    """The answer to the query ``notebook``: the newest entries, and how many are only in history."""
 
     entries: list[NotebookEntry] = Field(default_factory=list)
     dropped: int = 0
@@ -101,7 +101,7 @@ class Notebook(BaseModel):
 class Approvals(BaseModel):
     """The gate's memory: open requests, how closed ones ended, decisions waiting and decisions judged.
 
-    ``waiting`` holds, by the request they name, the decisions that are still to be judged, oldest first.
+    ``waiting`` holds the decisions that are not judged yet, by the request they name, oldest first.
     """
 
     asked: int = 0
@@ -110,7 +110,7 @@ class Approvals(BaseModel):
     waiting: dict[str, deque[Decision]] = Field(default_factory=dict)
     records: list[DecisionRecord] = Field(default_factory=list)
 
-    # One list for all requests, as histories before carried it.
+    # Older histories carried one list for all requests.
     @field_validator("waiting", mode="before")
     @classmethod
     def _by_request(cls, value: Any) -> Any:
@@ -122,7 +122,7 @@ class Approvals(BaseModel):
 
 
 class Asleep(BaseModel):
-    """A sleep under way: where and what for, until when; ``woken`` says why it ended, for a paused agent."""
+    """A sleep under way: where, what for, until when; ``woken`` says why it ended, for a paused agent."""
 
     node: str
     waiting_for: str
@@ -131,12 +131,12 @@ class Asleep(BaseModel):
 
 
 class Carried(BaseModel):
-    """Everything an agent takes along when its history starts afresh.
+    """Everything an agent carries over when its history starts afresh.
 
     ``memory`` is the agent's own state as JSON; ``model`` the language model people told it to use; ``mail``
-    what came in and is not read yet; ``couriers`` who want to know, by request, how it ends; ``answers``
-    what people decided and the agent's memory may not hold yet; ``sleeps`` the sleeps under way; ``batch``
-    the latest batch; ``fork`` what it is a fork of, if it is one; the rest belongs to the kit.
+    the mail not read yet; ``couriers``, by request, the couriers to tell how it ends; ``answers`` the
+    decisions that the agent's memory may not reflect yet; ``sleeps`` the sleeps under way; ``batch`` the
+    latest batch; ``fork`` what it is a fork of, if it is one; the rest belongs to the kit.
     """
 
     started_at: AwareDatetime
@@ -158,42 +158,42 @@ class Carried(BaseModel):
 
 
 class AgentInput(BaseModel):
-    """Base of every agent's input. ``carried`` is the kit's: set by carry-over, never by a user."""
+    """Base of every agent's input. ``carried`` belongs to the kit: set by carry-over, never by a user."""
 
     carried: SkipJsonSchema[Carried | None] = Field(None, exclude_if=lambda carried: carried is None)
 
     @property
     def subject(self) -> str:
-        """What the agent is about, in a few words; empty where its kind says it all."""
+        """What the agent is about, in a few words; empty if its kind says enough."""
         return ""
 
     @property
     def stakes(self) -> Stakes:
-        """The most that can come of it, for the operator's policy to judge."""
+        """The most that the agent could do, for the operator's policy to judge."""
         return Stakes()
 
     @property
     def named_files(self) -> Iterator[tuple[str, str]]:
-        """What it names in the worker's file system: the field, and the path."""
+        """Every path in the worker's file system that it names: the field, and the path."""
         return paths_of(self)
 
 
 def summary_of(input: AgentInput) -> str | None:
-    """The subject as Temporal keeps it beside a workflow and shows it, within what it takes."""
+    """The subject as Temporal's summary of the workflow, cut to the length allowed."""
     words = " ".join(input.subject.split()).encode()
     return words[:MAX_SUMMARY].decode(errors="ignore") or None
 
 
 def memo_of(input: AgentInput) -> dict[str, JsonValue]:
-    """What the memo of an agent with this input says: whether it is a fork, and what it is about.
+    """The memo of an agent with this input: whether it is a fork, and what it is about.
 
-    Unlike a summary, a memo stays with an agent whose history starts afresh.
+    Unlike a summary, a memo is kept when an agent's history starts afresh.
     """
     return mark_of(input.carried.fork if input.carried else None) | about(summary_of(input))
 
 
 def about(subject: str | None) -> dict[str, JsonValue]:
-    """The part of a memo that says what an agent is about; empty where nothing does."""
+    """The part of a memo that says what an agent is about; empty without a subject."""
     return {SUBJECT: subject} if subject else {}
 
 
@@ -218,24 +218,24 @@ class ThinkerInput(AgentInput):
 
     @property
     def stakes(self) -> Stakes:
-        """The most that can come of it, for the operator's policy to judge."""
+        """The most that the agent could do, for the operator's policy to judge."""
         return Stakes(agent_tokens=self.budget_tokens or 0, agent_usd=self.budget_usd or Decimal(0))
 
 
 class WakeUp(BaseModel, frozen=True):
-    """The argument of the signal ``wake``: nothing to wake now, or the time to sleep until instead."""
+    """The argument of the signal ``wake``: empty to wake now, or the time to sleep until instead."""
 
     until: Moment | None = None
 
 
 class Receipt(BaseModel, frozen=True):
-    """What came of a signal: whether the agent took it, and in words what it does now or why not."""
+    """What came of a signal: whether the agent took it, and in words what it does now, or why not."""
 
     taken: bool
     words: str
 
 
 class Receipts(BaseModel):
-    """What the query ``receipts`` answers: the newest receipts by the ids that senders gave their signals."""
+    """The answer to the query ``receipts``: the newest receipts, by the ids that senders gave."""
 
     receipts: dict[str, Receipt] = Field(default_factory=dict)

@@ -16,7 +16,7 @@ REMINDERS = (timedelta(hours=4), timedelta(hours=24), timedelta(hours=48))
 
 
 class AskingInput(AgentInput):
-    """Base of the input of agents that ask. The owner decides alone where nobody is named."""
+    """Base of the input of agents that ask. If no approvers are named, the owner decides alone."""
 
     approvers: Words = Field(
         default_factory=list, description="who may approve, people or @groups; if empty, the owner"
@@ -28,22 +28,22 @@ class AskingInput(AgentInput):
 
     @model_validator(mode="after")
     def _is_a_policy(self) -> Self:
-        # Checked while the input is read: in a running agent an impossible policy is a bug, retried for ever.
+        # Check it with the input: in a running agent, an impossible policy is a bug, retried for ever.
         self.policy("owner")
         return self
 
     @property
     def asks(self) -> bool:
-        """Whether the agent comes to ask at all."""
+        """Whether the agent will ask people at all."""
         return True
 
     def policy(self, owner: str, **more: Any) -> ApprovalPolicy:
-        """The policy for a plan of an agent that works for `owner`; `more` are further fields of it."""
+        """The policy for a plan of an agent that works for `owner`; `more` are further policy fields."""
         named = tuple(self.approvers)
         return ApprovalPolicy(
             approvers=named or (owner,),
             quorum=self.quorum,
-            # The owner may decide about what is theirs; whoever names approvers wants other eyes.
+            # Owners may decide about their own agents; those who name approvers want somebody else to.
             requester_may_approve=not named,
             expires_after=self.expires_after,
             reminders=REMINDERS,

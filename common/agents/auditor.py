@@ -41,22 +41,22 @@ class AuditInput(AskingInput):
 
     @property
     def asks(self) -> bool:
-        """Whether the agent comes to ask at all."""
+        """Whether the agent will ask people at all."""
         return self.apply
 
     @property
     def needs(self) -> Needs:
-        """What has to be there before people are asked: a folder in which fixes can be written."""
+        """What must be available before people are asked: a folder that fixes can be written to."""
         return Needs(places=(Place(field="path", path=self.path, writes=True),))
 
     @property
     def stakes(self) -> Stakes:
-        """The most that can come of it, for the operator's policy to judge."""
+        """The most that the agent could do, for the operator's policy to judge."""
         return Stakes(runs_project_code=self.apply and bool(self.verify))
 
 
 class FilePreview(BaseModel, frozen=True):
-    """One file of a plan as a person reads it: `rules` counts the findings that go, by rule."""
+    """One file of a plan, for people to read: `rules` counts the findings that are fixed, by rule."""
 
     path: Annotated[str, Shown("File", heading=True)]
     rules: Annotated[dict[str, int], Shown("What is fixed")]
@@ -79,14 +79,14 @@ class FixPlan(BaseModel, frozen=True):
     listing: Annotated[ArtifactRef, Shown("Every fix", internal=True)]
     diff: Annotated[ArtifactRef, Shown("The changes, line by line", file="changes.diff", form="diff")]
     skip: Annotated[Words, Shown("Left out")] = Field(default_factory=list)
-    # Left out where empty, so that the digests of plans made before there was one stay what they are.
+    # Left out if empty, so that older plans, made without this field, keep their digests.
     proof: Annotated[tuple[str, ...], Shown("What was proven")] = Field(
         (), exclude_if=lambda value: not value
     )
 
 
 class AuditResult(BaseModel, frozen=True):
-    """What the audit came to. `report` holds the paths of the report files by format; times in UTC.
+    """The result of an audit. `report` holds the paths of the report files by format; times in UTC.
 
     Of the `findings`, `accepted` ones are in the baseline; of the baseline, `absent` ones were not found.
     """

@@ -14,36 +14,36 @@ from common.artifacts import ArtifactRef
 from common.digest import digest_bytes
 from common.grammar import PLAIN
 
-# The type of the workflow that does a page of items, how its id begins, and the memo field by which an agent
-# knows the page that it is an item of.
+# The workflow type of a page of items, the prefix of its id, and the memo field by which the agent of an item
+# knows its page.
 PAGE = "batch-page"
 PAGE_PREFIX = "batch:"
 ITEM_OF = "item_of"
-# The signals between them: how a page stands, and what one of its agents asks.
+# The signals between them: a page's report, an agent's open questions, and a page's new width.
 REPORT = "batch-page"
 ASKING = "asking"
 WIDTH = "width"
 
-# As of any id, in bytes; see `common/names.py`.
+# Bytes, as for any id; see `common/names.py`.
 MAX_NAME = 200
 MAX_KEY = 100
-# Below these an agent's own state stays small: a batch keeps a few hundred bytes a page.
+# Below these limits an agent's own state stays small: a batch keeps a few hundred bytes per page.
 MAX_ITEMS = 200_000
 MAX_AT_ONCE = 1000
-# A page's history holds all its items, so it never has to start afresh: an activity leaves some six events
-# there, an agent some fifteen with its questions.
+# With this many, a page's history never has to start afresh: an activity leaves about six events there, an
+# agent with its questions about fifteen.
 ITEMS_IN_A_PAGE = 500
 AGENTS_IN_A_PAGE = 200
-# All of a page's items, or of its verdicts, fit into one payload.
+# All items of a page, or all its verdicts, have to fit into one payload.
 MAX_PAGE_BYTES = 1_000_000
 MAX_ITEM_BYTES = 64 * 1024
 MAX_RESULT_BYTES = 2000
 MAX_REASON = 300
-# A call that was handed several items begins none of them after so long.
+# A call with several items begins no further one after this time.
 MOMENT = timedelta(seconds=2)
-# How many of the longest in flight, and of the quarantined, are shown.
+# How many are shown of the items longest in flight, and of the quarantined.
 MAX_SHOWN = 20
-# What comes in one signal; more come in more signals.
+# Items in one signal; more need more signals.
 MAX_MORE = 100
 MAX_WAITING_MORE = 1000
 
@@ -59,7 +59,7 @@ class BatchItem(BaseModel, frozen=True):
 
 
 class Verdict(StrEnum):
-    """What came of an item: it was done, or it was set aside with a reason and may be tried again."""
+    """What became of an item: it was done, or it was set aside with a reason and may be tried again."""
 
     DONE = "done"
     QUARANTINED = "quarantined"
@@ -68,7 +68,7 @@ class Verdict(StrEnum):
 class ItemResult(BaseModel, frozen=True):
     """The verdict on one item: what its activity or agent returned, or the reason why it was set aside.
 
-    ``result`` of one that was set aside is the first detail of the failure, where it has any.
+    For an item that was set aside, ``result`` is the first detail of the failure, if it has any.
     """
 
     key: Key
@@ -80,8 +80,8 @@ class ItemResult(BaseModel, frozen=True):
 class Work(BaseModel, frozen=True):
     """What is done with each item: an activity by its wire name, or an agent of a kind.
 
-    The rest is how the activity is called, as in a `CallPolicy`; see `workflows/core/batch.py: calling`. One
-    call is handed up to `together` items.
+    The other fields say how the activity is called, as in a `CallPolicy`; see `workflows/core/batch.py:
+    calling`. One call gets up to `together` items.
     """
 
     activity: str = ""
@@ -104,14 +104,14 @@ class Quarantined(BaseModel, frozen=True):
 
 
 class ItemPage(BaseModel, frozen=True):
-    """Some hundred items, the artifact of their JSON lines."""
+    """A few hundred items: the artifact of their JSON lines, and how many there are."""
 
     items: ArtifactRef
     count: int
 
 
 class JudgedPage(BaseModel, frozen=True):
-    """Items with their verdicts, an artifact each; ``items`` is None where they were refused unread."""
+    """Items and their verdicts, an artifact each; ``items`` is None if they were refused unread."""
 
     items: ArtifactRef | None
     results: ArtifactRef
@@ -120,7 +120,7 @@ class JudgedPage(BaseModel, frozen=True):
 
 
 class Listing(BaseModel, frozen=True):
-    """The items of a batch in pages, each key once; ``refused`` are those that cannot be done as they are.
+    """The items of a batch in pages, each key once; ``refused`` are those that are not valid.
 
     ``set_aside`` are up to 20 of these, with their reasons.
     """
@@ -132,10 +132,10 @@ class Listing(BaseModel, frozen=True):
 
 
 class BatchCommand(BaseModel, frozen=True):
-    """The argument of the signal ``batch``: what to change in a batch that runs; what is left out stays.
+    """The argument of the signal ``batch``: what to change in a running batch; what is left out stays.
 
-    `at_once` is how many items may be in flight from now on, `retry` gives the quarantined another go, and
-    `more` adds items; those whose key the batch has already are counted as duplicates and not done again.
+    `at_once` is how many items may be in flight from now on, `retry` tries the quarantined items again, and
+    `more` adds items; those whose key the batch already has are counted as duplicates and not done again.
     """
 
     at_once: AtOnce | None = None
@@ -152,7 +152,7 @@ class InFlight(BaseModel, frozen=True):
 
 
 class ItemAsks(BaseModel, frozen=True):
-    """What an agent tells the page it is an item of: how many questions it has open, and for whom."""
+    """What the agent of an item tells its page: how many questions it has open, and for whom."""
 
     agent: str
     questions: int
@@ -190,7 +190,7 @@ class BatchStatus(BaseModel):
 
 
 class BatchCounts(BaseModel, frozen=True):
-    """What `Agent.batch` returns: the counts, and where the verdicts are, an artifact of JSON lines a page.
+    """What `Agent.batch` returns: the counts, and the verdicts, an artifact of JSON lines per page.
 
     Each item has exactly one line, an `ItemResult`, in all of ``results`` together.
     """
@@ -203,7 +203,7 @@ class BatchCounts(BaseModel, frozen=True):
 
 
 def page_prefix(agent: str, run: str) -> str:
-    """How the ids of the pages of an agent's batch begin; `run` is the first run's of the agent."""
+    """The prefix of the page ids of an agent's batch; `run` is the id of the agent's first run."""
     return f"{PAGE_PREFIX}{agent}/{run[:8]}-"
 
 
@@ -221,5 +221,5 @@ def _short(text: str) -> str:
 
 
 def as_lines(items: Iterable[BaseModel]) -> bytes:
-    """Models as JSON lines: how items are handed to a batch, and how results are kept."""
+    """Models as JSON lines, the format of a batch's items and of its results."""
     return b"".join(each.model_dump_json().encode() + b"\n" for each in items)

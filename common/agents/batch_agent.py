@@ -1,4 +1,4 @@
-"""The kind `batch`: an agent that has a file of inputs done, each by an agent of some kind."""
+"""The kind `batch`: an agent that runs an agent of some kind for each input in a file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from common.shown import Shown
 
 
 def _known(kind: str) -> str:
-    # Here, for the list of kinds names this one's input.
+    # Imported here because the list of kinds imports this module.
     from common.agents.kinds import check_kind
 
     return check_kind(kind)
@@ -49,7 +49,7 @@ class BatchMemory(BaseModel):
 
 
 class BatchResult(BaseModel):
-    """What became of it: how many were done, and those set aside with their reasons, up to twenty of them.
+    """The result: how many were done, and up to twenty of those set aside, with their reasons.
 
     ``results`` are artifacts of JSON lines, which together have one line for each item.
     """
@@ -66,6 +66,6 @@ class BatchResult(BaseModel):
 
     @classmethod
     def of(cls, counts: BatchCounts, batch: str, set_aside: list[Quarantined]) -> BatchResult:
-        """The result that these counts make."""
+        """The result with these counts."""
         found = counts.model_dump(exclude={"results"})
         return cls(**found, batch=batch, set_aside=set_aside, results=list(counts.results))

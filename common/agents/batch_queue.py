@@ -1,4 +1,4 @@
-"""What a page of a batch has left to hand out: one item a call, or several where they take a moment each."""
+"""The items a batch page has left to hand out: one per call, or several if each takes only a moment."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from common.agents.batch import MOMENT, BatchItem
 
 
 class ItemQueue:
-    """The items that no call has; a call gets up to `together` of them."""
+    """The items that no call has yet; a call gets up to `together` of them."""
 
     def __init__(self, together: int) -> None:
         self.left: deque[BatchItem] = deque()
-        # Those behind the first that a call has; it may hand them back.
+        # How many items wait in a call behind its first one; the call may hand them back.
         self.behind = 0
         self._together = together
-        # What a call failed with that had several gets one of its own.
+        # Items of a failed call that had several: each gets a call of its own.
         self._alone: set[str] = set()
         self._took = MOMENT
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is left, and nothing may come back."""
+        """Whether nothing is left and nothing may come back."""
         return not (self.left or self.behind)
 
     def take(self, width: int) -> list[BatchItem]:
-        """The next item, and those behind it that one call comes to in a moment, at most a slot's share."""
+        """The next item, and those behind it that one call can do in a moment, at most a slot's share."""
         share = -(-len(self.left) // max(1, width))
         count = min(self._together, share, MOMENT // self._took)
         several = [self.left.popleft()]
@@ -37,15 +37,15 @@ class ItemQueue:
         return several
 
     def settle(self, several: Sequence[BatchItem], judged: Container[str]) -> None:
-        """A call has ended: those of its items that were not judged are left to be done."""
+        """After a call has ended, put those of its items that were not judged back."""
         self.behind -= len(several) - 1
         self.left.extendleft(item for item in reversed(several) if item.key not in judged)
 
     def split(self, several: Sequence[BatchItem]) -> None:
-        """A call has failed: each of its items gets one of its own."""
+        """After a call has failed, put its items back; each gets a call of its own."""
         self._alone.update(each.key for each in several)
         self.settle(several, ())
 
     def pace(self, took: timedelta) -> None:
-        """An item took so long."""
+        """Record how long an item took."""
         self._took = max(took, timedelta.resolution)

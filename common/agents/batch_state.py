@@ -1,4 +1,4 @@
-"""What an agent carries of its batch, and the rules of it: who may begin how many, and how it stands."""
+"""The state of a batch that its agent carries over, and its rules: how many may begin, how it stands."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from common.agents.batch import (
 )
 from common.artifacts import ArtifactRef
 
-# The pace is that of so many reports, at least so far apart.
+# The pace is computed from this many samples, at least this far apart.
 MAX_SAMPLES = 30
 SAMPLE_EVERY = timedelta(seconds=5)
 
 
 class PageReport(BaseModel, frozen=True):
-    """How a page stands: its counts so far, so that a report that is lost or comes twice changes nothing.
+    """How a page stands. The counts are totals, so a report that is lost or arrives twice does no harm.
 
     ``serial`` grows with each report; ``asking`` counts open questions of its agents, for ``deciders`` to
-    answer. ``results`` is set in the last report: everything has its verdict, and there they are.
+    answer. ``results`` is set in the last report: the verdicts on all items.
     """
 
     number: int
@@ -52,9 +52,9 @@ class PageReport(BaseModel, frozen=True):
 
 
 class OpenPage(BaseModel):
-    """A page that has begun and not ended: its items, its width, what it last said, and when.
+    """A page that has begun and not ended: its items, its width, its last report, and when that came.
 
-    ``retry``: once it has ended, what it quarantined gets another go.
+    ``retry``: once it has ended, the items it quarantined are tried again.
     """
 
     page: ItemPage
@@ -65,7 +65,7 @@ class OpenPage(BaseModel):
 
 
 class Sample(BaseModel, frozen=True):
-    """How many items had ended after so many seconds of time not paused."""
+    """How many items had ended after so many seconds, not counting paused time."""
 
     seconds: float
     ended: int
@@ -77,7 +77,7 @@ class BatchState(BaseModel):
     ``source`` is the digest of what it was started with; ``run`` tells its pages from those of another agent
     that had the same id. ``opened`` is how many pages have ever been opened. ``more`` and ``retry`` are
     commands still to be carried out. ``told`` is how many open questions people have been told of, and
-    ``asked_at`` when a question came, or people were told, last.
+    ``asked_at`` when the last question came or people were last told.
     """
 
     source: str
@@ -103,13 +103,13 @@ class BatchState(BaseModel):
 
     @property
     def free(self) -> int:
-        """How many items may begin besides those in flight in pages that have nothing left to begin."""
+        """The width left for the beginning page: `at_once` less the items in flight in other pages."""
         draining = sum(each.report.in_flight for each in self.open.values() if not each.report.waiting)
         return 0 if self.paused else max(0, self.at_once - draining)
 
     @property
     def beginning(self) -> OpenPage | None:
-        """The open page that has items left to begin; there is one at most."""
+        """The open page that has items left to begin; there is at most one."""
         return next((each for each in self.open.values() if each.report.waiting), None)
 
     @property
@@ -119,7 +119,7 @@ class BatchState(BaseModel):
 
     @property
     def listed(self) -> tuple[ArtifactRef, ...]:
-        """All items of the batch, an artifact a page."""
+        """All items of the batch, an artifact per page."""
         pages = [*self.waiting, *(each.page for each in self.open.values())]
         return (*(each.items for each in pages), *(each.items for each in self.judged if each.items))
 
@@ -141,13 +141,13 @@ class BatchState(BaseModel):
         return closed + sum(each.report.ended for each in self.open.values())
 
     def tell_at(self, quiet: timedelta, again: timedelta) -> datetime | None:
-        """When people are to be told of open questions next: after a quiet time, and again after another."""
+        """When to tell people of open questions next: `quiet` after a new one, or `again` as a reminder."""
         if not self.asking or self.asked_at is None:
             return None
         return self.asked_at + (quiet if self.asking > self.told else again)
 
     def begin(self, width: int, now: datetime) -> OpenPage:
-        """Count the next page as open from now on."""
+        """Move the next waiting page to the open ones, and return it."""
         page = self.waiting.pop(0)
         self.opened += 1
         report = PageReport(number=self.opened, waiting=page.count)
@@ -155,7 +155,7 @@ class BatchState(BaseModel):
         return opened
 
     def take(self, report: PageReport, now: datetime) -> None:
-        """Take in a report; one that is older than another, or of a page that has ended, says nothing new."""
+        """Apply a report; ignore one older than the last, or of a page that has ended."""
         page = self.open.get(report.number)
         if page is None or report.serial <= page.report.serial:
             return
@@ -186,7 +186,7 @@ class BatchState(BaseModel):
             self.set_aside = [*self.set_aside, *listing.set_aside][-MAX_SHOWN:]
 
     def pause(self, paused: bool, now: datetime) -> None:
-        """Take note that nothing may begin, or that it goes on; paused time counts for no pace."""
+        """Record that the batch is paused or goes on; paused time does not count for the pace."""
         self.active_seconds = self._seconds(now)
         self.active_since = None if paused else now
         self.paused = paused
@@ -194,12 +194,12 @@ class BatchState(BaseModel):
     def tried_again(
         self, pages: Iterable[ItemPage], judged: list[JudgedPage], set_aside: Iterable[Quarantined]
     ) -> None:
-        """Put what was quarantined back among the waiting; `judged` are the pages without it."""
+        """Put quarantined items back among the waiting ones; `judged` are the pages without them."""
         self.waiting += pages
         self.judged, self.set_aside, self.retry, self.samples = judged, list(set_aside), False, []
 
     def counts(self) -> BatchCounts:
-        """The outcome."""
+        """The counts of what is judged."""
         return BatchCounts(
             items=self._items,
             done=sum(each.done for each in self.judged),
@@ -209,7 +209,7 @@ class BatchState(BaseModel):
         )
 
     def status(self, now: datetime, page_id: str) -> BatchStatus:
-        """How the batch stands; `page_id` is what the ids of its pages begin with."""
+        """How the batch stands; `page_id` is the prefix of the ids of its pages."""
         reports = [each.report for each in self.open.values()]
         in_flight, pace = sum(each.in_flight for each in reports), self.pace
         left = self._items - self.ended
@@ -238,7 +238,7 @@ class BatchState(BaseModel):
 
     @property
     def pace(self) -> float | None:
-        """Items an hour, over the newest reports; None until two of them tell."""
+        """Items an hour, over the newest reports; None until two of them differ."""
         if len(self.samples) < 2:
             return None
         first, last = self.samples[0], self.samples[-1]

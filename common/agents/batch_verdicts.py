@@ -1,4 +1,4 @@
-"""What is kept of an item of a batch that has ended, within bounds."""
+"""Verdicts on the items of a batch, bounded in size."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from common.digest import canonical
 
 
 def done(key: str, result: Any) -> ItemResult:
-    """It was done."""
+    """The verdict on an item that was done."""
     return ItemResult(key=key, verdict=Verdict.DONE, result=bounded(result))
 
 
 def set_aside(key: str, reason: str) -> ItemResult:
-    """It was not."""
+    """The verdict on an item that was set aside."""
     return ItemResult(key=key, verdict=Verdict.QUARANTINED, reason=reason)
 
 
 def failed(key: str, error: BaseException) -> ItemResult:
-    """It was not, in the words of what failed in the end, and with the detail of that."""
+    """The verdict on an item that failed, with the message and the first detail of the root cause."""
     while isinstance(error, ActivityError | ChildWorkflowError) and error.cause:
         error = error.cause
     details = error.details if isinstance(error, ApplicationError) else ()
@@ -37,7 +37,7 @@ def failed(key: str, error: BaseException) -> ItemResult:
 
 
 def bounded(result: Any) -> Any:
-    """A result as it is kept, or how large it was."""
+    """The result, or how large it was if it is too large to keep."""
     size = len(canonical(result))
     if size <= MAX_RESULT_BYTES:
         return result

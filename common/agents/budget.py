@@ -1,4 +1,4 @@
-"""The plan to spend more on language models, which an agent of any kind may ask about."""
+"""The plan to raise a budget for language models, which an agent of any kind may ask about."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class BudgetPlan(BaseModel, frozen=True):
 
     @property
     def stakes(self) -> Stakes:
-        """What the budget would come to."""
+        """The budget after the raise."""
         whose = self.scope.partition(":")[0]
         tokens, usd = (self.tokens_limit or 0) + self.tokens, (self.usd_limit or Decimal(0)) + self.usd
         return Stakes.model_validate({f"{whose}_tokens": tokens, f"{whose}_usd": usd})

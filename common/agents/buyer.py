@@ -99,7 +99,7 @@ class BuyerInput(AskingInput, ThinkerInput):
 
     @property
     def needs(self) -> Needs:
-        """What has to be there before people are asked: a broker, the documents, and who reads them."""
+        """What must be available before people are asked: a broker, the documents, a model to read them."""
         if self.documents is None:
             return Needs(broker=True)
         documents = Place(field="documents", path=self.documents)
@@ -107,7 +107,7 @@ class BuyerInput(AskingInput, ThinkerInput):
 
     @property
     def stakes(self) -> Stakes:
-        """The most that can come of it, for the operator's policy to judge."""
+        """The most that the agent could do, for the operator's policy to judge."""
         return super().stakes.model_copy(update={"order": self.quantity * self.limit})
 
 
@@ -115,7 +115,7 @@ class BuyPlan(BaseModel, frozen=True):
     """What a human approves: to buy `quantity` of `symbol` at no more than `limit` each.
 
     `quote` is the price the plan was made at; it may move by the share `tolerance`. `case` says why, written
-    by `model`, from documents whose digest is `documents` (empty where there are none).
+    by `model`, from documents whose digest is `documents` (empty if there are none).
     """
 
     symbol: Annotated[Symbol, Shown("What")]
@@ -131,23 +131,23 @@ class BuyPlan(BaseModel, frozen=True):
 
     @property
     def total(self) -> Annotated[Decimal, Shown("The total is at most", order=1)]:
-        """What all of it costs at the limit."""
+        """The cost of all units at the limit."""
         return self.quantity * self.limit
 
     @property
     def stakes(self) -> Stakes:
-        """What the order costs at most."""
+        """The most that the order can cost."""
         return Stakes(order=self.total)
 
 
-# What an approver may change of a plan: how much, at what price at most, how long the order stands.
+# What an approver may edit: how many units, at what limit, how long the order stands.
 EDITABLE = ("quantity", "limit", "time_in_force")
 
 
 class Order(BaseModel, frozen=True):
     """An order as the broker has it. `average_price` is that of the `filled` units, None before the first.
 
-    `broker_order_id` is empty where the broker refused the order without keeping it; `reason` then says why.
+    `broker_order_id` is empty if the broker refused the order without keeping it; `reason` then says why.
     """
 
     client_order_id: str
@@ -165,7 +165,7 @@ class Order(BaseModel, frozen=True):
 
     @property
     def in_words(self) -> str:
-        """How it stands, in a line."""
+        """Its state, in one line."""
         price = f" at {self.average_price}" if self.average_price is not None else ""
         return (
             f"{self.state}: {self.filled} of {self.quantity} {self.symbol}{price}, limit {self.limit_price}"
@@ -175,8 +175,8 @@ class Order(BaseModel, frozen=True):
 class BuyerMemory(BaseModel):
     """What the buyer carries over.
 
-    `key` is that of the last action, `drifts` what voided the last word; `wait_until` is until when it waits
-    for the price, `quote` the newest it has seen meanwhile.
+    `key` is that of the last action, `drifts` what voided the last approval; `wait_until` is until when it
+    waits for the price, `quote` the newest it has seen meanwhile.
     """
 
     plan: BuyPlan | None = None
@@ -202,9 +202,9 @@ class BuyOutcome(StrEnum):
 
 
 class BuyerResult(BaseModel, frozen=True):
-    """What became of it. `spent` is `filled` times `average_price`.
+    """The buyer's result. `spent` is `filled` times `average_price`.
 
-    `refused` is the broker's word; `not_reached`, that the price never came within the limit.
+    `refused` means that the broker refused, `not_reached` that the price never came within the limit.
     """
 
     outcome: BuyOutcome

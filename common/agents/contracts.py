@@ -17,9 +17,9 @@ from common.artifacts import ArtifactRef
 from common.in_words import InWords
 from common.shown import Shown
 
-# So many kinds of findings are asked about; of all others the report says that they need a human.
+# How many kinds of findings people are asked about; the report says of all others that they need a human.
 MAX_QUESTIONS = 40
-# So many contracts of a question are named in it; its listing has them all.
+# How many contracts a question names; its listing has them all.
 MAX_NAMED = 100
 
 
@@ -32,7 +32,7 @@ class Severity(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What becomes of a contract or of a finding, worst first."""
+    """The verdict on a contract or on a finding, worst first."""
 
     NOT_ACCEPTABLE = "not acceptable"
     NEEDS_HUMAN = "needs a human"
@@ -66,7 +66,7 @@ class ContractsInput(AskingInput, ThinkerInput):
 
     @property
     def asks(self) -> bool:
-        """Whether the agent comes to ask at all."""
+        """Whether the agent will ask people at all."""
         return self.decide
 
 
@@ -88,7 +88,7 @@ class ContractReaderInput(ThinkerInput):
 
 
 class ContractResult(BaseModel, frozen=True):
-    """What came of one contract, in short; `audit` has it in full.
+    """The result for one contract, in short; `audit` has it in full.
 
     `digest` is of the bytes that were read, `weight` how bad it is, `findings` counts by severity, `model`
     the language model that was asked as well.
@@ -121,7 +121,7 @@ class FindingGroup(BaseModel, frozen=True):
 
     @property
     def key(self) -> str:
-        """What names the group among all others."""
+        """The unique name of the group."""
         return f"{self.clause}.{self.rule}"
 
 
@@ -143,7 +143,7 @@ class AcceptPlan(BaseModel, frozen=True):
 
 
 class GroupDecision(BaseModel, frozen=True):
-    """What people decided about a group: accepted or not, in words; None where nobody did."""
+    """What people decided about a group: accepted or not (None if nobody decided), and in words."""
 
     clause: str
     rule: str
@@ -156,10 +156,10 @@ class GroupDecision(BaseModel, frozen=True):
 class ContractsMemory(BaseModel):
     """What the contract auditor carries over.
 
-    `results` are artifacts of results of the batches so far, a later result of a contract in place of an
-    earlier one; `groups` what is asked, `decisions` what people said; `reread` names contracts that changed
-    meanwhile and were read again, `vanished` those that are gone. `checks` counts the looks at all documents,
-    `reported` the reports that people asked for.
+    `results` are the artifacts of results of the batches so far; a later result of a contract replaces an
+    earlier one. `groups` is what is asked, `decisions` what people said; `reread` counts contracts that
+    changed meanwhile and were read again, `vanished` lists those that are gone. `checks` counts the checks of
+    all documents for changes, `reported` the reports that people asked for.
     """
 
     listing: ArtifactRef | None = None
@@ -180,14 +180,14 @@ class ContractsMemory(BaseModel):
     vanished: ArtifactRef | None = None
 
     def undecided(self) -> Sequence[FindingGroup]:
-        """The groups that nobody has decided about, for exactly these contracts."""
+        """The groups, for exactly these contracts, that nobody has decided about."""
         decided = {(each.clause, each.rule, each.listing.sha256) for each in self.decisions}
         groups = self.groups or []
         return [each for each in groups if (each.clause, each.rule, each.listing.sha256) not in decided]
 
 
 class ContractsReport(BaseModel, frozen=True):
-    """A report that was written: its files by format, and what it counts."""
+    """A report that was written: its files by format, and its counts."""
 
     files: dict[str, str]
     verdicts: dict[Verdict, int]
@@ -197,7 +197,7 @@ class ContractsReport(BaseModel, frozen=True):
 
 
 class ContractsResult(BaseModel, frozen=True):
-    """What the audit came to. `report` holds the paths of its files by format."""
+    """The result of the audit. `report` holds the paths of its files by format."""
 
     contracts: int
     verdicts: dict[Verdict, int]
@@ -211,7 +211,7 @@ class ContractsResult(BaseModel, frozen=True):
 
 
 class ContractReaderResult(BaseModel, frozen=True):
-    """What the contract reader came to: in short, and where it was not part of a batch its worst findings."""
+    """The contract reader's result in short, and if it was not part of a batch, the worst findings."""
 
     result: ContractResult
     findings: tuple[str, ...] = ()

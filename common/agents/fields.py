@@ -1,4 +1,4 @@
-"""Types of input fields that a command line can fill from plain words."""
+"""Types of input fields that a command line can fill from plain text."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _read_amount(value: object) -> object:
         raise ValueError("give a number, such as 5 or 0.1") from None
 
 
-# How often an outside system may be looked at.
+# How often an outside system may be polled.
 FASTEST, SLOWEST = timedelta(minutes=1), timedelta(days=1)
 
 
@@ -52,10 +52,11 @@ def _bearable(pace: timedelta) -> timedelta:
 
 # On the command line a list is written `a,b`.
 Words = Annotated[list[str], BeforeValidator(_split_commas)]
-# The CLI makes it absolute: a worker has a working folder of its own. Every path that an agent or an activity
-# takes has this type or the next: it is how they are known, and checked against the owner's roots.
+# The CLI makes it absolute, because a worker has its own working folder. Every path that an agent or an
+# activity takes has this type or `PathOrAddress`: the type is how paths are found and checked against the
+# owner's roots.
 LocalPath = Annotated[str, Field(min_length=1, json_schema_extra={"format": "path"})]
-# How long something lasts. More forms are read (see common/grammar.py); this one is promised.
+# How long something lasts. More forms are accepted (see common/grammar.py); this one is guaranteed.
 Span = Annotated[
     grammar.Span,
     WithJsonSchema(
@@ -95,7 +96,7 @@ Share = Annotated[
         }
     ),
 ]
-# A bound of each field's own says how many at most.
+# Each field sets a lower maximum of its own.
 Count = Annotated[int, Field(le=10**12), PLAIN]
 # Either a path, likewise made absolute, or an http or https address.
 PathOrAddress = Annotated[str, Field(json_schema_extra={"format": "path-or-address"})]
@@ -107,13 +108,13 @@ def is_address(text: str) -> bool:
 
 
 def holds_path(schema: dict[str, Any], value: str) -> bool:
-    """Whether `value` is a path, in a field of this JSON schema; an empty one is none."""
+    """Whether `value` is a path, in a field of this JSON schema; an empty value is not."""
     formats = {part.get("format") for part in (schema, *schema.get("anyOf", ()))}
     return bool(value) and ("path" in formats or ("path-or-address" in formats and not is_address(value)))
 
 
 def paths_of(value: object, name: str = "") -> Iterator[tuple[str, str]]:
-    """Every path in `value`, a model or a list of some: the name of its field, and the path."""
+    """Every path in `value`, a model or a list of models: the name of its field, and the path."""
     if isinstance(value, BaseModel):
         paths = _path_fields(type(value))
         for field, held in value:
@@ -129,13 +130,13 @@ def paths_of(value: object, name: str = "") -> Iterator[tuple[str, str]]:
 
 @cache
 def _path_fields(kind: type[BaseModel]) -> dict[str, str]:
-    """The fields of paths, each with its format."""
+    """The fields that hold paths, with their formats."""
     formats = {name: _format_of(field) for name, field in kind.model_fields.items()}
     return {name: found for name, found in formats.items() if found in ("path", "path-or-address")}
 
 
 def _format_of(hint: Any) -> str:
-    """The format that an annotation gives its text, also within a union."""
+    """The text format that an annotation declares, also within a union."""
     if isinstance(hint, FieldInfo):
         extra = hint.json_schema_extra if isinstance(hint.json_schema_extra, dict) else {}
         return str(extra.get("format", "")) or _format_of(hint.annotation)

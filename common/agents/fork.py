@@ -1,7 +1,7 @@
-"""Forks: agents that go on from a state that another had, and what of theirs may reach the world.
+"""Forks: agents that go on from a state that another agent had, and which of their effects are held.
 
-Where a fork's effects are held, every activity that acts on the world comes to `hold` and no further. The
-mark is made at the agent's start and comes in a header that no agent writes itself: none can go around it.
+If a fork's effects are held, every activity that acts on the world stops at `hold`. The mark is made at the
+agent's start and travels in a header that no agent writes itself, so none can get around it.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from temporalio import activity, workflow
 from common.errors import permanent
 from common.hints import command
 
-# The field of an agent's memo, and the header of its activities, that hold its mark.
+# The memo field of an agent, and the header of its activities, that hold its mark.
 FORK = "fork"
-# The mark of the agent that calls the activity running here; the worker sets it.
+# The mark of the agent that called the activity running here; the worker sets it.
 CALLER: ContextVar[Fork | None] = ContextVar("fork", default=None)
 
 
@@ -40,7 +40,7 @@ class Fork(BaseModel, frozen=True):
 
     @property
     def evidence(self) -> str:
-        """What whoever decides for it has to know."""
+        """What people who decide for it have to know."""
         if self.effects:
             return f"this is a fork of {self.of} at {self.node}, which may ask or do the same"
         return f"this is a fork of {self.of} at {self.node}: its effects are held, nothing is done outside"
@@ -55,7 +55,7 @@ class Fork(BaseModel, frozen=True):
 
 
 def caveats() -> tuple[str, ...]:
-    """What whoever decides for the agent that this runs in has to know of the agent itself."""
+    """What people who decide for the current agent have to know about it."""
     try:
         mark = workflow.memo_value(FORK, None)
         return (Fork.model_validate(mark).evidence,) if mark is not None else ()
@@ -64,7 +64,7 @@ def caveats() -> tuple[str, ...]:
 
 
 def mark_of(fork: Fork | None) -> dict[str, JsonValue]:
-    """The memo of a workflow whose activities act for this fork; empty for none."""
+    """The memo of a workflow whose activities act for this fork; empty without one."""
     return {FORK: fork.model_dump()} if fork else {}
 
 
@@ -77,15 +77,15 @@ class HeldError(Exception):
 
 
 def hold(aside: Sequence[str] = (), *, key: str = "") -> None:
-    """Return where the calling agent may act on the world.
+    """Return if the calling agent may act on the world.
 
     Args:
         aside: fields of the activity's request that may differ between two attempts at the same thing.
-        key: the idempotency key of what is acted on, where that was begun before.
+        key: the idempotency key of what is acted on, if that was begun before.
 
     Raises:
-        HeldError: the effects of the caller are held; the worker answers in place of the activity.
-        ApplicationError: type `NotItsOwn`, permanent: the key is that of the agent that the caller is a
+        HeldError: the effects of the caller are held; the worker answers instead of the activity.
+        ApplicationError: type `NotItsOwn`, permanent: the key belongs to the agent that the caller is a
             fork of.
     """
     fork = CALLER.get()
@@ -98,12 +98,12 @@ def hold(aside: Sequence[str] = (), *, key: str = "") -> None:
 
 
 def key_on_record(key: str) -> str:
-    """The key under which the effect of `key` is found: where effects are held, that of the original's."""
+    """The key under which the effect of `key` is on record: if effects are held, the original agent's."""
     fork, own = CALLER.get(), f"{activity.info().workflow_id}:"
     return f"{fork.of}:{key.removeprefix(own)}" if fork and not fork.effects and key.startswith(own) else key
 
 
 def marked(text: str) -> str:
-    """`text`, a notice of the calling agent, with what that is a fork of."""
+    """`text`, a notice of the calling agent, prefixed with what the agent is a fork of."""
     fork = CALLER.get()
     return f"[{fork.words}] {text}" if fork else text

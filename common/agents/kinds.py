@@ -1,7 +1,7 @@
-"""The kinds of agents there are: the one place that names each.
+"""The kinds of agents: the one place that names each.
 
-Entry points start, list and find agents by what stands here, without loading a workflow; the worker runs the
-workflows named here.
+Entry points use it to start, list and find agents without importing a workflow; the worker runs the workflows
+named here.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ class Kind:
     """A kind of agent.
 
     Attributes:
-        name: its wire name, for good.
-        summary: what it does, in a line.
-        input: the type of what it takes.
+        name: its wire name, which never changes.
+        summary: what it does, in one line.
+        input: the type of its input.
         workflow: its class, as `module:Class`.
         shows: the types of its plans and of its result, whose fields say how people see them.
-        activities: the class of its own activities likewise, whose `build` makes them of the settings; empty
-            where the worker makes them, of parts that several kinds share.
+        activities: the class of its own activities, as `module:Class`, whose `build` takes the settings;
+            empty if the worker builds them from parts that several kinds share.
     """
 
     name: str
@@ -53,11 +53,11 @@ class Kind:
     activities: str = ""
 
     def workflow_class(self) -> type:
-        """Its workflow, loaded now."""
+        """Its workflow class, imported now."""
         return _load(self.workflow)
 
     def build_activities(self, settings: Settings) -> list[object]:
-        """The object of its own activities; none where the worker makes them."""
+        """The object with its own activities; empty if the worker builds them."""
         found: Any = _load(self.activities) if self.activities else None
         return [found.build(settings)] if found else []
 
@@ -135,7 +135,7 @@ def check_kind(name: str) -> str:
     """`name`, if there is such a kind.
 
     Raises:
-        ValueError: there is none; the message names those there are.
+        ValueError: there is none; the message lists the kinds.
     """
     if name not in KINDS:
         raise ValueError(f"there is no kind {name[:40]!r}; there are: {', '.join(KINDS)}")
@@ -143,6 +143,6 @@ def check_kind(name: str) -> str:
 
 
 def shown_as(kind: str, value: Any) -> type[BaseModel] | None:
-    """The type that says how people see a plan or a result of that kind of agent; None where none does."""
+    """The type that says how people see a plan or a result of that kind of agent; None if none does."""
     known: list[type[BaseModel]] = [*(KINDS[kind].shows if kind in KINDS else ()), BudgetPlan]
     return next((each for each in known if isinstance(value, dict) and fits(each, value)), None)

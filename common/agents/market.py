@@ -17,7 +17,7 @@ from common.in_words import InWords
 from common.quotes import Symbol
 from common.shown import Shown
 
-# Without rules of one's own: an index seldom does any of this on an ordinary day.
+# The default rules: an index seldom does any of this on an ordinary day.
 USUAL_RULES = (
     "change 2% in 1d alert",
     "gap 1%",
@@ -59,12 +59,12 @@ class MarketInput(AskingInput):
 
     @property
     def asks(self) -> bool:
-        """Whether any rule asks; what people tell it later is held to the operator's policy then."""
+        """Whether any rule asks. What people tell it later is checked against the operator's policy then."""
         return any(rule.then is Then.ASK for rule in self.rules)
 
 
 class Seen(StrEnum):
-    """What came of a look: a price, the one known before, none, or one that cannot be."""
+    """The outcome of a look: a price, the same one as before, none, or an impossible one."""
 
     PRICE = "price"
     SAME = "same"
@@ -82,13 +82,13 @@ class Point(BaseModel, frozen=True):
     Attributes:
         at: when the market was looked at.
         open: seconds of open market since the watch began, by then.
-        seen: what came of it.
-        price: the price, where there is one.
-        of: the time that the source gives the price.
+        seen: the outcome.
+        price: the price, if there is one.
+        of: the time of the price, as its source gives it.
         why: why there is none.
-        crossed: the rules that were crossed here, by their conditions.
+        crossed: the conditions of the rules that were crossed here.
         first: whether it is the first price of its session.
-        anew: whether it continues the series after a jump as of a split; earlier prices are on another scale.
+        anew: whether it follows a jump such as a split's; earlier prices are on another scale.
     """
 
     at: AwareDatetime
@@ -103,13 +103,13 @@ class Point(BaseModel, frozen=True):
 
 
 class Series(BaseModel, frozen=True):
-    """Where a watch stands. The points lie in artifacts, each naming the one before; the newest are here.
+    """The state of a watch. The points are in artifacts, each naming the one before; the newest are here.
 
     Attributes:
         earlier: the newest artifact of points.
         recent: the points since.
         points: how many there are in all.
-        looked_at: up to when the market was looked at.
+        looked_at: the time up to which the market was looked at.
         open: seconds of open market up to then.
         last: the newest price.
         before: the last price of the session before.
@@ -117,9 +117,9 @@ class Series(BaseModel, frozen=True):
         held: a price far from the last one, which the next has to confirm.
         answered: `open` at the newest answer of the source.
         moved: `open` when the price last moved.
-        failures: how many looks came to nothing since.
+        failures: how many looks have failed since.
         armed: by condition, whether a crossing of a rule would be news.
-        source: who tells the prices.
+        source: where the prices come from.
     """
 
     earlier: ArtifactRef | None = None
@@ -139,7 +139,7 @@ class Series(BaseModel, frozen=True):
 
 
 class Crossing(BaseModel, frozen=True):
-    """What a rule has noticed; where it asks, this is what people are asked about."""
+    """What a rule has noticed; if the rule asks, this is what people are asked about."""
 
     rule: str
     then: Annotated[Then, Shown(internal=True)]
@@ -155,13 +155,13 @@ class MarketMemory(BaseModel):
         started, until: when the watch began, and when it is to end.
         ends_at: the close it ends with, as the calendar had it at the newest look.
         next_at, open: when to look again, and whether the market is open now.
-        every, rules: as people have changed them; None as the input has them.
-        series: where the watch stands.
+        every, rules: as people have changed them; None if they are as in the input.
+        series: the state of the watch.
         asking: what people are asked about.
-        report, finish: what people have told it to do, and is not done yet; `finish` says who or what did.
+        report, finish: what people have told it to do and is not done yet; `finish` says who or what did.
         reports: how many reports were written.
         crossings: how many there were.
-        failing: whether the newest looks did not even get to the source.
+        failing: whether the newest looks failed before they reached the source.
     """
 
     started: AwareDatetime | None = None
@@ -184,12 +184,12 @@ SHARE = Shown(form="share")
 
 
 class MarketFigures(BaseModel, frozen=True):
-    """The numbers of a report. Shares are fractions; None where there is too little to tell.
+    """The numbers of a report. Shares are fractions; None if there is too little data.
 
     Attributes:
         sessions: sessions with at least one price.
-        prices, same, missing, refused: looks by what came of them.
-        jumps: jumps as of a split; earlier prices are put on the scale of the newest.
+        prices, same, missing, refused: looks by their outcome.
+        jumps: jumps such as a split's; earlier prices are converted to the scale of the newest.
         total_return: last price over first, less one.
         max_drawdown: the deepest fall from a high before it, from `drawdown_from` to `drawdown_to`.
         volatility: standard deviation of the logarithmic changes, per year of open market.

@@ -1,13 +1,13 @@
-"""What the market analyst looks out for: rules in words, one short grammar; pure functions.
+"""What the market analyst looks out for: rules in a short grammar of words; pure functions.
 
     above 5000              the level is over 5000; `below` likewise
     fall 3% in 1d           since the price a day ago; `rise` and `change` (either way) likewise
     volatility 30% over 20  annualised, of the last 20 changes
     gap 1%                  between a session's last price and the first of the next, either way
-    missing 1h              no answer of the source for an hour of open market
+    missing 1h              no answer from the source for an hour of open market
     stale 1h                the same price for an hour of open market
 
-Each may end with what comes of it: `note` (so without a word), `alert` (people are told) or `ask`.
+Each may end with what it leads to: `note` (the default), `alert` (people are told) or `ask`.
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ class When(StrEnum):
 
 
 class Then(StrEnum):
-    """What comes of a rule: a note in the notebook, people told as well, or people asked."""
+    """What a rule leads to: a note in the notebook, people told as well, or people asked."""
 
     NOTE = "note"
     ALERT = "alert"
     ASK = "ask"
 
 
-# What each kind of rule has beside `when` and `then`.
+# What each kind of rule has besides `when` and `then`.
 _PARTS: dict[When, frozenset[str]] = {
     When.ABOVE: frozenset({"level"}),
     When.BELOW: frozenset({"level"}),
@@ -116,12 +116,12 @@ class Rule(BaseModel, frozen=True):
 
     @model_serializer
     def _as_text(self) -> str:
-        # Short, as it is carried and sent with every look; the words are read again to the same rule.
+        # Short, because it is carried over and sent with every look; the text parses to the same rule.
         return str(self)
 
     @property
     def condition(self) -> str:
-        """When it holds, in words; two rules of one condition are the same rule."""
+        """When it holds, in words; two rules with the same condition are the same rule."""
         match self.when:
             case When.ABOVE | When.BELOW:
                 return f"{self.when} {_plain(self.level)}"
@@ -147,7 +147,7 @@ def parse_rule(text: str) -> Rule:
 
 
 def by_condition(rules: Iterable[Rule]) -> dict[str, Rule]:
-    """The rules by what they look out for; of two about the same the later one counts."""
+    """The rules by their conditions; of two with the same, the later one counts."""
     return {rule.condition: rule for rule in rules}
 
 

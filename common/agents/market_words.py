@@ -43,7 +43,7 @@ class Told:
 
 
 class NotUnderstoodError(ValueError):
-    """The words say nothing that can be done; the message says what would."""
+    """The words ask for nothing that can be done; the message says what would be understood."""
 
 
 def parse_told(text: str) -> Told:

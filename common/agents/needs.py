@@ -1,4 +1,4 @@
-"""What an agent will need before it is done, and what of it is missing."""
+"""What an agent will need before it is done, and what is missing."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from common.agents.fields import LocalPath
 
 
 class Place(BaseModel, frozen=True):
-    """A file or folder that has to be there, called by the field of the input that names it.
+    """A file or folder that must exist, with the name of the input field that names it.
 
-    `folder` wants a folder, `writes` one in which files can be written.
+    `folder`: it must be a folder; `writes`: files must be writable in it.
     """
 
     field: str
@@ -20,15 +20,15 @@ class Place(BaseModel, frozen=True):
 
 
 class Needs(BaseModel, frozen=True):
-    """What an agent will need. The object store goes without saying.
+    """What an agent will need, besides the object store.
 
     Attributes:
         mail: letters can be sent.
-        answers: what people answer to letters comes in.
+        answers: people's answers to letters are received.
         search: there is a search provider.
-        broker: a broker answers and takes the credentials.
-        model: the language model of that name can be asked, the one of the settings where empty.
-        sites: of these addresses at least one may be reached.
+        broker: a broker answers and accepts the credentials.
+        model: the language model of this name can be asked; if empty, the one in the settings.
+        sites: at least one of these addresses may be reached.
         addresses: each of these may be reached.
         places: files and folders.
     """
@@ -44,6 +44,6 @@ class Needs(BaseModel, frozen=True):
 
 
 class Missing(BaseModel, frozen=True):
-    """What is missing, each in a line that says what mends it, a setting for example."""
+    """What is missing, a line for each, with what to do about it, such as a setting."""
 
     reasons: tuple[str, ...] = ()

@@ -33,7 +33,7 @@ from common.mail import Letter
 from common.shown import Shown
 
 MAX_CANDIDATES = 1_000
-# Of all profiles in the input itself, which is kept with every history; longer ones go into files.
+# For all profiles in the input together, because every history holds the input; longer ones go into files.
 MAX_PROFILE_CHARACTERS = 600_000
 
 
@@ -50,7 +50,8 @@ def _one_line(text: str) -> str:
 
 
 OneLine = Annotated[str, Field(max_length=200), AfterValidator(_one_line)]
-# Stricter than mail: no quotes, no comments, nothing that could end a header or name two people.
+# Stricter than the mail standards: no quotes, no comments, nothing that could end a header or name two
+# people.
 Address = Annotated[
     str,
     Field(max_length=254, pattern=r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$"),
@@ -133,9 +134,9 @@ def _zone(name: str) -> ZoneInfo:
 
 
 def _moment(value: object, zone: ZoneInfo | None) -> object:
-    """The time that a text says, in `zone` where it has no offset; anything else as it is.
+    """Parse a text as a time, in `zone` if it has no offset; return anything else as it is.
 
-    A time and no text: what comes over HTTP is read strictly, and past this function a text counts as none.
+    It has to return a time, not a text: input over HTTP is validated strictly, and a text would be refused.
     """
     try:
         moment = _WRITTEN.validate_python(value) if isinstance(value, str) and "-" in value else value
@@ -186,7 +187,7 @@ class RecruiterInput(AskingInput, ThinkerInput):
 
     @property
     def needs(self) -> Needs:
-        """What has to be there before people are asked: mail both ways, profiles, calendar."""
+        """What must be available before people are asked: mail both ways, profiles, calendar."""
         places = [Place(field="profiles", path=self.profiles)] if self.profiles else []
         if self.calendar:
             places.append(Place(field="calendar", path=self.calendar, folder=False))
@@ -194,13 +195,13 @@ class RecruiterInput(AskingInput, ThinkerInput):
 
     @property
     def stakes(self) -> Stakes:
-        """The most that can come of it, for the operator's policy to judge."""
+        """The most that the agent could do, for the operator's policy to judge."""
         recipients = tuple(each.email for each in self.candidates)
         return super().stakes.model_copy(update={"recipients": recipients})
 
     @property
     def named_files(self) -> Iterator[tuple[str, str]]:
-        """What it names in the worker's file system, the candidates' files too."""
+        """Every path in the worker's file system that it names, including the candidates' files."""
         yield from super().named_files
         for each in self.candidates:
             if each.file and self.profiles:
@@ -231,7 +232,7 @@ class RecruiterInput(AskingInput, ThinkerInput):
 
 
 class Sample(BaseModel, frozen=True):
-    """One candidate's letters as they stand."""
+    """One candidate's letters in full."""
 
     candidate: Annotated[str, Shown(heading=True)]
     to: str
@@ -271,7 +272,7 @@ class OutreachPlan(BaseModel, frozen=True):
 
     @property
     def stakes(self) -> Stakes:
-        """Who is written to, of those named here; all letters are judged when they are sent."""
+        """The recipients that are named here; all letters are checked when they are sent."""
         named = (each.removesuffix(">").partition(" <") for each in self.recipients)
         return Stakes(recipients=tuple(address for id, _, address in named if id not in self.leave_out))
 
@@ -304,8 +305,8 @@ class InvitationPlan(BaseModel, frozen=True):
 class ReplyPlan(BaseModel, frozen=True):
     """What people approve as a reply: `text`, which may be edited, answers what the candidate `wrote`.
 
-    `wrote` is untrusted. `read_as` is what a language model took it for, which decides nothing. `model` wrote
-    the draft; `offline` is a fixed text.
+    `wrote` is untrusted. `read_as` is how a language model understood it, which decides nothing. `model`
+    wrote the draft; `offline` is a fixed text.
     """
 
     candidate: str
@@ -334,7 +335,7 @@ class RecruitingOutcome(StrEnum):
 
 
 class RecruiterResult(BaseModel, frozen=True):
-    """What became of it: `counts` of candidates by how they ended, `letters` by what became of them.
+    """The result: `counts` of candidates by how they ended, `letters` by what became of them.
 
     `report` has the paths `markdown` and `html`.
     """

@@ -21,7 +21,7 @@ def _sites(values: list[str]) -> list[str]:
     """Each with a scheme; `docs.example.org` alone means https.
 
     Raises:
-        ValueError: one is no http or https address.
+        ValueError: one is not an http or https address.
     """
     sites = [value if "://" in value else f"https://{value}" for value in values]
     for site in sites:
@@ -56,7 +56,7 @@ class ResearcherInput(AskingInput, ThinkerInput):
 
     @property
     def needs(self) -> Needs:
-        """What has to be there before people are asked: who finds pages, sites, a place for the report."""
+        """What must be available before people are asked: search or sites, and a place for the report."""
         needs = Needs(search=not self.sites, sites=tuple(self.sites))
         if is_address(self.publish):
             return needs.model_copy(update={"addresses": (self.publish,)})
@@ -65,18 +65,18 @@ class ResearcherInput(AskingInput, ThinkerInput):
 
     @property
     def stakes(self) -> Stakes:
-        """The most that can come of it, for the operator's policy to judge."""
+        """The most that the agent could do, for the operator's policy to judge."""
         return super().stakes.model_copy(update={"recipients": _hosts(self.publish)})
 
 
 def _hosts(target: str) -> tuple[str, ...]:
-    """The host that a report is sent to; none where the target is a folder."""
+    """The host that a report is sent to; empty if the target is a folder."""
     if not is_address(target):
         return ()
     try:
         return (urlsplit(target).hostname or target,)
     except ValueError:
-        return (target,)  # no address at all, and no domain that a policy could name
+        return (target,)  # not an address, and no domain that a policy could name
 
 
 class SavedLink(BaseModel, frozen=True):
@@ -87,7 +87,7 @@ class SavedLink(BaseModel, frozen=True):
 
 
 class Source(BaseModel, frozen=True):
-    """A page as it was read: its text in the artifact store, and the digest that a change shows in."""
+    """A page as it was read: its text in the artifact store, and the digest that detects a change."""
 
     url: Annotated[str, Shown("Page")]
     title: Annotated[str, Shown(heading=True)]
@@ -99,7 +99,7 @@ class Source(BaseModel, frozen=True):
 
 
 class Unread(BaseModel, frozen=True):
-    """A link that gave nothing, and why."""
+    """A link that could not be read, and why."""
 
     url: Annotated[str, Shown("Page")]
     reason: Annotated[str, Shown("Why")]
@@ -114,7 +114,7 @@ class PageReading(BaseModel, frozen=True):
         said: the same in words, to be compared with what other pages say.
         count: how many claims there are.
         dropped: claims left out because their quote is not in the page.
-        model: who read it; `offline` is the extractive analyst, no language model.
+        model: who read it; `offline` is the extractive analyst, not a language model.
         index: whether it reads like an index, with hardly a sentence.
     """
 
@@ -130,8 +130,8 @@ class PageReading(BaseModel, frozen=True):
 class PublishPlan(BaseModel, frozen=True):
     """What a human approves: to publish exactly this report to `target`, a folder or an address.
 
-    `markdown` and `html` name the very bytes, `opening` is how the report begins, `sources` are what its
-    quotes stand in, `model` is who wrote it, and `weak` is why it may say little on the topic.
+    `markdown` and `html` name the exact bytes, `opening` is how the report begins, `sources` are the pages it
+    quotes, `model` is who wrote it, and `weak` is why it may say little on the topic.
     """
 
     topic: str
@@ -147,7 +147,7 @@ class PublishPlan(BaseModel, frozen=True):
 
     @property
     def place(self) -> Annotated[str, Shown("Where it goes")]:
-        """The target; where there is none, the agent keeps the report among its files."""
+        """The target; if there is none, the agent keeps the report among its files."""
         return self.target or "nowhere else: it stays with the agent's files"
 
     @property
@@ -165,8 +165,8 @@ class Published(BaseModel, frozen=True):
 class ResearcherMemory(BaseModel):
     """What the link researcher carries over.
 
-    `changed` are the addresses of pages that were not what they had been at the last validation, `evidence`
-    the same in words; `draft` is the name of the agent's file to read it in.
+    `changed` are the addresses of pages that the last validation found changed, `evidence` the same in words;
+    `draft` is the name of the agent's file with the draft.
     """
 
     links: list[SavedLink] = Field(default_factory=list)
@@ -188,7 +188,7 @@ class ResearcherMemory(BaseModel):
         return [link.url for link in self.links if link.url not in done]
 
     def leave_out_copies(self) -> None:
-        """Bring the pages into the order of the links, and leave out those with the text of another."""
+        """Sort the pages in the order of the links, and leave out those with the same text as another."""
         order = {link.url: place for place, link in enumerate(self.links)}
         first: dict[str, Source] = {}
         for source in sorted(self.sources, key=lambda each: order[each.url]):
@@ -216,9 +216,9 @@ class ResearchOutcome(StrEnum):
 
 
 class ResearchResult(BaseModel, frozen=True):
-    """What became of it. `places` is where the report stands; `draft` is the agent's file with it.
+    """The result. `places` is where the report is; `draft` is the agent's file with it.
 
-    `reason` says why nobody was asked, where nothing was found.
+    If nothing was found, `reason` says why nobody was asked.
     """
 
     outcome: ResearchOutcome

@@ -1,10 +1,10 @@
-"""What an agent is doing, and how it ended; apart from their users, which take long to import."""
+"""What an agent is doing, and how it ended. Its users take long to import, so it has a module of its own."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 
-# The update by which an agent takes what Temporal takes no more as a signal.
+# The update that carries signals once Temporal accepts no more of them.
 PAST_LIMIT = "past_limit"
 
 

@@ -1,8 +1,8 @@
-"""What agents did, kept outside of Temporal, for the day that its server is restored from an older copy.
+"""A log of what agents did, kept outside Temporal in case its server is restored from an older copy.
 
-An agent that such a server brings back does not know what it did after the copy was made. Under the same plan
-nothing is done twice, because the key is the same. Under a new plan, which rests on newer facts, it would be:
-so a new approval is asked for once, by people who are told.
+After such a restore, an agent does not know what it did since the copy was made. Under the same plan nothing
+is done twice, because the key is the same. Under a new plan, which rests on newer facts, it would be: so
+people are told what the agent did, and have to approve once more.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from common.settings import Settings
 ACTS = "acts/"
 RESTORES = "restores/"
 TOLD = ".told"
-# Those of workers and of the object store.
+# How far the clocks of workers and of the object store may differ.
 CLOCKS_DIFFER = timedelta(minutes=10)
+# How long after a restore agents may still go over what they did before it.
 GOES_OVER = timedelta(days=30)
 
 
 class Act(BaseModel, frozen=True):
-    """Something destructive that was about to be done: by which agent, in which node, by whose decisions."""
+    """A destructive action that was about to be done: by which agent, in which node, on whose decisions."""
 
     agent: str
     node: str
@@ -35,7 +36,7 @@ class Act(BaseModel, frozen=True):
 
 
 class Restore(BaseModel, frozen=True):
-    """The server was restored `at` a time to how it was at an earlier one, `to`."""
+    """At the time `at`, the server was restored to its state at the earlier time `to`."""
 
     to: AwareDatetime
     at: AwareDatetime
@@ -64,21 +65,21 @@ class ActLog:
         return cls(open_store(settings))
 
     def note_restore(self, to: datetime) -> None:
-        """Note that the server was restored just now, to how it was at a time. No worker may run yet."""
+        """Record that the server was just restored to its state at `to`. No worker may run yet."""
         restore = Restore(to=to, at=self._clock())
         self._store.put(f"{RESTORES}{restore.at:%Y%m%dT%H%M%S%f}", restore.model_dump_json().encode())
 
     def restored_to(self) -> datetime | None:
-        """From when on agents may go over what they did; None if the server was not restored of late."""
+        """Since when the server may have forgotten acts; None if it was not restored lately."""
         since = self._clock() - GOES_OVER
         late = [each for each in self._store.list(RESTORES) if each.written_at > since]
         return min((self._restore(each).to for each in late), default=None)
 
     def admit(self, authorization: Authorization, agent: str) -> None:
-        """Note that the agent is about to act, before it does.
+        """Record that the agent is about to act.
 
         Raises:
-            ForgottenActError: it acted under another plan, and neither it nor those who decided know.
+            ForgottenActError: it acted under another plan, and neither it nor those who decided know that.
         """
         own = _place(agent, authorization.key)
         decisions = {vote.decision.id for vote in authorization.votes}
@@ -93,7 +94,7 @@ class ActLog:
         self._store.put(own, act.model_dump_json().encode(), if_absent=True)
 
     def since(self, time: datetime) -> list[Act]:
-        """What all agents did from then on, in order."""
+        """What all agents did since `time`, in order."""
         listed = [each for each in self._store.list(ACTS) if not each.key.endswith(TOLD)]
         acts = [self._act(each.key) for each in listed if each.written_at >= time - CLOCKS_DIFFER]
         return sorted((act for act in acts if act.at >= time), key=lambda act: act.at)
@@ -103,7 +104,7 @@ class ActLog:
         return sorted(map(self._act, self._acts(agent)), key=lambda act: act.at)
 
     def objects_of(self, agents: Iterable[str]) -> list[StoredObject]:
-        """Everything that the log holds of these agents."""
+        """All objects that the log holds about these agents."""
         return [each for agent in agents for each in self._store.list(_folder(agent))]
 
     def _acts(self, agent: str) -> list[str]:

@@ -1,7 +1,7 @@
-"""A unified diff as people see it: split as `patch` splits it, every change in view, secrets masked.
+"""A unified diff as people see it: split as `patch` splits it, with every change visible and secrets masked.
 
-What is shown can always be told from what is meant: a line keeps its kind by where it is in the diff, not by
-how it looks; whatever is cut, masked or left out says so, and the whole diff can be fetched as it is.
+The kind of a line follows from its position in the diff, not from how it looks, so its content cannot fake
+one. Whatever is cut, masked or left out says so, and the whole diff can be fetched unchanged.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ DIFF_LINES = 1500
 # Characters shown of an unchanged line, of a changed one, and on both sides of what changes in it.
 MAX_SAME, MAX_CHANGED, AROUND = 400, 4000, 60
 MASK = "•••• (masked: it looks like a secret)"
-# Shorter secrets may be words, and are masked only where they were found.
+# Shorter secrets may be ordinary words, so they are masked only where they were found.
 MIN_REPEATED = 8
 _SCANNING = threading.Lock()
 _HUNK = re.compile(r"@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
@@ -48,7 +48,7 @@ class Diff:
 
 def view_of(text: str) -> Diff:
     """The diff for a page. Takes a second or so for a long one."""
-    # At line feeds alone: other line breaks are part of a line, which could otherwise forge others.
+    # Only at line feeds: other line breaks are part of a line, which could otherwise forge more lines.
     lines = text.split("\n")
     if lines[-1] == "":
         lines.pop()
@@ -66,7 +66,7 @@ def view_of(text: str) -> Diff:
 
 
 def _parsed(lines: Sequence[str]) -> list[DiffLine]:
-    """The lines with their kinds: within a hunk by its counts, so that `-- x`, removed, is no file's name."""
+    """The lines with their kinds, in a hunk by its counts: a removed `-- x` is not taken for a file name."""
     found, old, new = list[DiffLine](), 0, 0
     for line in lines:
         sign = line[:1]
@@ -84,7 +84,7 @@ def _parsed(lines: Sequence[str]) -> list[DiffLine]:
 
 
 def _partners(lines: Sequence[DiffLine], texts: Sequence[str]) -> Iterator[str]:
-    """For each line the one it replaces or is replaced by: removed and added ones pair up in order."""
+    """For each line, the one it replaces or is replaced by: removed and added lines pair up in order."""
     partners = [""] * len(lines)
     start = 0
     while start < len(lines):
@@ -104,7 +104,7 @@ def _end_of(lines: Sequence[DiffLine], start: int, kind: str) -> int:
 
 
 def _cut(line: str, partner: str) -> str:
-    """A long line cut to what changes in it and something around that, with the length of what is missing."""
+    """A long line cut to what changes in it and some context, with the length of what is missing."""
     if len(line) <= MAX_SAME:
         return line
     first, last = 1, 1 + (MAX_CHANGED if line[0] in "+-" else MAX_SAME)
@@ -125,7 +125,7 @@ def _cut(line: str, partner: str) -> str:
 
 
 def _same(one: str, other: str) -> int:
-    """How many characters both begin with."""
+    """The length of the common prefix."""
     for count, (a, b) in enumerate(zip(one, other, strict=False)):
         if a != b:
             return count
@@ -133,7 +133,7 @@ def _same(one: str, other: str) -> int:
 
 
 def _masked(lines: Sequence[str]) -> list[str]:
-    """The lines without what looks like a secret; a long one is masked in every line that repeats it."""
+    """The lines with what looks like a secret masked; a long one in every line that repeats it."""
     found = _secrets_in([line[1:] for line in lines])
     repeated = {value for values in found for value in values if len(value) >= MIN_REPEATED}
     masked, in_key = list[str](), False
@@ -152,12 +152,12 @@ def _without(secrets: Sequence[str], line: str) -> str:
 
 def _secrets_in(lines: Sequence[str]) -> list[set[str]]:
     """The secrets of each line."""
-    # Loaded with the first diff: the library takes half a second.
+    # Imported with the first diff, because it takes half a second.
     from detect_secrets.settings import default_settings, get_plugins
 
-    # Its settings are one for the whole process.
+    # Its settings are global.
     with _SCANNING, default_settings() as settings:
-        settings.disable_plugins("IPPublicDetector")  # an address is no secret
+        settings.disable_plugins("IPPublicDetector")  # an address is not a secret
         plugins = list(get_plugins())
         return [
             {found.secret_value for each in plugins for found in each.analyze_line("diff", line, 1)}

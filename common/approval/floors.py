@@ -1,4 +1,4 @@
-"""The operator's policy: floors that no requester, approver or signal gets under. A file that may change."""
+"""The operator's policy: minimums that no requester, approver or signal can lower. Its file may change."""
 
 from __future__ import annotations
 
@@ -46,19 +46,19 @@ Tokens = Annotated[int, Field(gt=0, le=10**15), PLAIN]
 
 
 class Rule(BaseModel, frozen=True, extra="forbid"):
-    """The floors for agents of a kind and of some owners. What is not written has a careful default.
+    """The floors for agents of a kind and of some owners. What is left out has a safe default.
 
     Attributes:
-        kind: of the agents; every kind where not given.
-        owners: people and `@groups` that the agents work for; everybody where not given.
+        kind: the agents' kind; if not given, every kind.
+        owners: people and `@groups` that the agents work for; if not given, everybody.
         start: whether they may start such agents.
-        approvers: people and `@groups`; where given, nobody else decides.
+        approvers: people and `@groups`; if given, nobody else may decide.
         quorum: how many different people have to approve at least.
-        requester: whether whom the agent works for may approve, too.
+        requester: whether the person the agent works for may approve, too.
         recipients: domains that mail and reports may go to, or `any`.
         largest_order: quantity times limit, in the currency of the quotes, or `any`.
-        agent_tokens, agent_usd: the most that an agent's budget may ever come to; no limit where not given.
-        owner_tokens, owner_usd: likewise, of all agents of an owner in a day.
+        agent_tokens, agent_usd: the most that an agent's budget may ever reach; if not given, no limit.
+        owner_tokens, owner_usd: likewise, for all agents of an owner in a day.
         runs_project_code: whether the auditor may run an audited project's code to prove its fixes.
     """
 
@@ -121,12 +121,12 @@ class Rule(BaseModel, frozen=True, extra="forbid"):
 
 
 class Policy(BaseModel, frozen=True, extra="forbid"):
-    """The content of the policy file. The first rule that fits counts; where none does, the defaults do."""
+    """The content of the policy file. The first rule that matches counts; if none does, the defaults do."""
 
     rules: tuple[Rule, ...] = ()
 
 
-# What `dev` writes where there is no policy, so that it can be seen and changed.
+# What `dev` writes if there is no policy, so that people can see and change it.
 ALONE = (
     '{"rules": [{"requester": "allowed", "recipients": "any", "largest_order": "any", '
     '"runs_project_code": "allowed"}]}\n'
@@ -134,17 +134,17 @@ ALONE = (
 
 
 class PolicyRefusedError(Exception):
-    """What the operator's policy does not allow; the message is one line that says what to do."""
+    """The operator's policy does not allow it; the message is one line that says what to do."""
 
 
 class Floors:
     """The floors that hold now, for each kind and owner.
 
     Args:
-        policy: what the file says now.
+        policy: returns what the file says now.
         directory: who is in which group.
         budgets: what an agent may spend without anybody's approval.
-        changed_at: when the file was last written; None where there is none.
+        changed_at: returns when the file was last written; None if there is none.
     """
 
     def __init__(
@@ -165,7 +165,7 @@ class Floors:
             SettingsError: the named file is missing.
         """
         file = file_of("HIBERNAUT_POLICY", settings.policy, policy_file(settings))
-        # A named file that is gone takes its floors along: nothing may be done until it is back.
+        # If the named file disappears, its floors are unknown: nothing may be done until it is back.
         watched = WatchedFile(
             "HIBERNAUT_POLICY",
             file,
@@ -178,7 +178,7 @@ class Floors:
         return cls(watched.content, directory, settings.language_models, lambda: watched.changed_at)
 
     def check(self) -> Policy:
-        """The policy as it stands now.
+        """The current policy.
 
         Raises:
             SettingsError: the file cannot be read; nothing destructive may be done meanwhile.
@@ -188,7 +188,7 @@ class Floors:
     def rule(self, kind: str, owner: str) -> Rule:
         """The rule for agents of this kind that work for ``owner``; raises as ``check`` does."""
         names = {owner, *(GROUP + group for group in self._directory.groups_of(owner))}
-        if owner.startswith(GROUP):  # nobody is called so, whatever a start says
+        if owner.startswith(GROUP):  # no person has such a name, whatever a start says
             names = set()
         for rule in self.check().rules:
             if rule.kind in (None, kind) and (rule.owners is None or rule.owners & names):
@@ -196,7 +196,7 @@ class Floors:
         return Rule()
 
     def raised(self, policy: ApprovalPolicy, kind: str, owner: str) -> ApprovalPolicy:
-        """``policy`` with everything in it that is under the floor raised to it; raises as ``check`` does."""
+        """``policy`` with everything that is below the floor raised to it; raises as ``check`` does."""
         rule = self.rule(kind, owner)
         alone = policy.requester_may_approve and rule.requester == "allowed"
         quorum = max(policy.quorum, rule.quorum)
@@ -220,7 +220,7 @@ class Floors:
         )
 
     def as_judged_now(self, request: ApprovalRequest, kind: str) -> ApprovalRequest:
-        """An open request of such an agent as a decision made now would be judged."""
+        """An open request of such an agent, as a decision made now would be judged."""
         owner, own = request.requester, request.own_policy or request.policy
         try:
             policy = self.raised(own, kind, owner)
@@ -238,7 +238,7 @@ class Floors:
         return None if enough else _gap_in_words(policy, kind, owner)
 
     def flaw(self, stakes: Stakes, kind: str, owner: str) -> str | None:
-        """What of ``stakes`` the policy does not allow such an agent, in words; None if nothing."""
+        """What in ``stakes`` the policy does not allow such an agent, in words; None if nothing."""
         rule = self.rule(kind, owner)
         if rule.start == "never":
             return f"the operator's policy lets {owner or 'nobody'} start no {kind}"
@@ -248,7 +248,7 @@ class Floors:
         return flaw and f"the operator's policy {flaw}; see {WHERE}"
 
     def check_start(self, kind: str, owner: str, input: AgentInput) -> None:
-        """Refuse what could only be refused later.
+        """Refuse at the start what would be refused later.
 
         Raises:
             PolicyRefusedError: ``owner`` may not start such an agent.
@@ -261,9 +261,9 @@ class Floors:
             raise PolicyRefusedError(f"{flaw}.")
 
     def own_budget(self, kind: str, owner: str) -> tuple[int | None, Decimal | None]:
-        """The tokens and dollars that an agent may spend at most before anybody approves more.
+        """The most tokens and dollars that an agent may spend before anybody approves more.
 
-        Whoever may not approve alone cannot give more at the start than the settings do either.
+        An owner who may not approve alone cannot give more at the start than the settings do, either.
         """
         rule = self.rule(kind, owner)
         own = self._budgets if rule.requester == "never" else None
@@ -312,12 +312,12 @@ class Floors:
 
 
 def policy_file(settings: Settings) -> Path:
-    """Where the policy is if no setting names another file."""
+    """The policy file, if no setting names another."""
     return settings.data_dir / "policy.json"
 
 
 def write_alone(settings: Settings) -> None:
-    """Write down what holds for one person at one machine, where nobody has written a policy."""
+    """Write the policy for one person at one machine, if there is none."""
     if not settings.policy and not policy_file(settings).exists():
         write_atomically(policy_file(settings), ALONE.encode())
 

@@ -1,4 +1,4 @@
-"""Votes as they are in every history: without the names of their fields."""
+"""The compact form in which histories hold votes: without field names."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import re
 from typing import Any
 
 APPROVE = "approve"
-# What every vote has, in the order in which it is written without names.
+# The fields of every vote, in the order in which they are written without names.
 _OF_VOTES = ("id", "request_id", "digest", "by", "through", "at", "signature")
 
 
 def vote_in_short(decision: dict[str, Any], replaced: Any = None) -> list[Any]:
-    """A vote without names; those of what few have are in a last value."""
+    """A vote without field names; rare fields keep theirs, together in a last value."""
     given = {**decision, "digest": _packed(decision["digest"])}
     few = {name: value for name, value in given.items() if name not in _OF_VOTES}
     if few["verdict"] == APPROVE:
@@ -23,7 +23,7 @@ def vote_in_short(decision: dict[str, Any], replaced: Any = None) -> list[Any]:
 
 
 def vote_at_length(vote: Any) -> Any:
-    """The vote that `vote_in_short` wrote; any other stays as it is."""
+    """The vote that `vote_in_short` wrote; anything else is returned as it is."""
     if not isinstance(vote, list):
         return vote
     few = next((dict(each) for each in vote[len(_OF_VOTES) :] if isinstance(each, dict)), {})
@@ -34,7 +34,7 @@ def vote_at_length(vote: Any) -> Any:
 
 
 def _packed(digest: str) -> str:
-    """A digest in 43 characters in place of 64; what is none stays as it is."""
+    """A digest in 43 characters instead of 64; anything else is returned as it is."""
     if not re.fullmatch(r"[0-9a-f]{64}", digest):
         return digest
     return base64.urlsafe_b64encode(bytes.fromhex(digest)).decode().rstrip("=")

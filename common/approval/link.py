@@ -1,7 +1,7 @@
 """Signed tokens for people outside: an approval link, a button in Slack, a link that answers a letter.
 
-All expire. Whoever has a link can decide or answer as the person it is for, so only they are sent it; a
-button names nobody, because Slack says who pressed it.
+All expire. Anyone who has a link can decide or answer as the person it is for, so it is sent only to that
+person; a button names nobody, because Slack says who pressed it.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ class BadLinkError(Exception):
 
 
 class _Token(BaseModel, frozen=True):
-    """Something that `agent` handed out, until `expires_at`."""
+    """A signed token that `agent` handed out, valid until `expires_at`."""
 
     name: ClassVar[str]
-    # What it is signed for, so that none passes for another.
+    # What it is signed for, so that one kind of token does not pass for another.
     purpose: ClassVar[str]
-    # Of the values in a token.
+    # The order of the values in a token.
     order: ClassVar[tuple[str, ...]]
 
     agent: Text
     expires_at: AwareDatetime
 
     def token(self, signer: Signer) -> str:
-        """This as text for an address.
+        """The token as text for a URL.
 
         Raises:
             SettingsError: there is no key to sign with.
@@ -65,7 +65,7 @@ class _Token(BaseModel, frozen=True):
 
     @classmethod
     def read_even_expired(cls, token: str, signer: Signer) -> Self:
-        """What a token says or said; raises `BadLinkError` where it is damaged or not ours."""
+        """What a token says, even if expired; raises `BadLinkError` if it is damaged or not ours."""
         try:
             if len(token) > MAX_LENGTH:
                 raise ValueError("too long")
@@ -109,7 +109,7 @@ class ApprovalButton(_SignedRequest, frozen=True):
 class AnswerLink(_Token, frozen=True):
     """A link by which the recipient of the letter `letter` gives the answer `choice`.
 
-    Anyone on its way can read an address, so `recipient` and `letter` are digests that tell nobody anything.
+    A URL can be read by others on the way, so `recipient` and `letter` are digests that reveal nothing.
     """
 
     name = "link"
@@ -122,7 +122,7 @@ class AnswerLink(_Token, frozen=True):
 
 
 def recipient_of(agent: str, chain: str, thread: str) -> str:
-    """How links name whom a letter is to: the `thread` of one chain of runs of one agent."""
+    """The name of a letter's recipient in links, for the `thread` of one chain of runs of one agent."""
     return digest([agent, chain, thread])[:24]
 
 

@@ -1,4 +1,4 @@
-"""Markdown as HTML that does nothing: no HTML of its own, no pictures, and links that say where they lead."""
+"""Markdown as harmless HTML: no HTML of its own, no pictures, and links that say where they lead."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_CHARACTERS = 200_000
 
 
 def markdown_html(text: str) -> Markup:
-    """The HTML of `text`, which may be anybody's; as it stands where it is too long to be parsed."""
+    """The HTML of `text`, which may come from anybody; a text that is too long is not parsed."""
     if len(text) > MAX_CHARACTERS:
         return escape(visible(text))
     return Markup(_parser().render(text))  # noqa: S704 -- the parser lets no HTML of the text through
@@ -27,7 +27,7 @@ def markdown_html(text: str) -> Markup:
 @cache
 def _parser() -> MarkdownIt:
     parser = MarkdownIt("commonmark", {"html": False, "linkify": False, "maxNesting": 20})
-    # A definition of a link shows nothing, so what stands in it could not be seen.
+    # No link reference definitions: they render as nothing, so their content would be invisible.
     parser.enable(["table", "strikethrough"]).disable(["image", "reference"])
     parser.validateLink = lambda url: url.lower().startswith(("http://", "https://"))  # type: ignore[method-assign]
     parser.core.ruler.push("plainly", _plainly)
@@ -36,13 +36,13 @@ def _parser() -> MarkdownIt:
 
 
 def _plainly(state: StateCore) -> None:
-    """Headings no larger than text, everything visible, and behind each link its address."""
+    """Make headings no larger than text, everything visible, and add its address after each link."""
     for token in state.tokens:
         if token.type in ("heading_open", "heading_close"):
             token.tag = "p"
             if token.nesting == 1:
                 token.attrSet("class", "heading")
-        token.attrs.pop("style", None)  # how cells are aligned; no page takes styles from within
+        token.attrs.pop("style", None)  # the alignment of cells; pages allow no inline styles
         token.content = visible(token.content)
         if token.children:
             token.children = _with_addresses(token.children)

@@ -1,4 +1,4 @@
-"""The parts that a plan or result is shown in; page, mail, Slack and terminal draw each in their way."""
+"""The parts of a shown plan or result; page, mail, Slack and terminal each render them in their own way."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from common.approval.diff_view import Diff
 
 @dataclass(frozen=True)
 class Words:
-    """A short value. `href` is its address where it is one; `is_number` aligns it in tables."""
+    """A short value. `href` is set if it is an address; `is_number` aligns it in tables."""
 
     shape = "words"
     text: str
@@ -66,7 +66,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Group:
-    """Values that belong together; `head` tells it from others in a list."""
+    """Values that belong together; `head` tells the group from others in a list."""
 
     shape = "group"
     items: list[Item]
@@ -75,7 +75,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Records:
-    """Records with long text, each a block."""
+    """Records with long text, each shown as a block."""
 
     shape = "records"
     records: list[Group]
@@ -96,7 +96,7 @@ class Item:
 
 @dataclass(frozen=True)
 class ShownPlan:
-    """A plan or result for people: its items, those that are internal, and all of it as it is signed."""
+    """A plan or result for people: its items, its internal items, and all of it as it is signed."""
 
     items: list[Item] = field(default_factory=list)
     internal: list[Item] = field(default_factory=list)

@@ -20,23 +20,23 @@ from common.approval.plan_parts import (
 )
 from common.visible_text import visible
 
-# How a file is named: as it is called, or with its address.
+# Writes a file: by its name, or with its address.
 Naming = Callable[[File], str]
 
 
 def file_named(file: File) -> str:
-    """A file by its name, for where it cannot be opened."""
+    """A file by its name, for output in which it cannot be opened."""
     return f"{file.name} ({file.about})" if file.about else file.name
 
 
 def plan_lines(items: Sequence[Item], named: Naming = file_named) -> Iterator[str]:
-    """The items, each with its label; what takes more than a line is indented below it."""
+    """The items, each with its label; anything longer than a line is indented below it."""
     for item in items:
         yield from _labelled(f"{item.label}:", item.part, named)
 
 
 def whole_lines(plan: ShownPlan, named: Naming = file_named) -> Iterator[str]:
-    """All items of a plan, those that are internal last."""
+    """All items of a plan, internal ones last."""
     yield from plan_lines(plan.items, named)
     if plan.internal:
         yield "Also in this plan:"
@@ -44,7 +44,7 @@ def whole_lines(plan: ShownPlan, named: Naming = file_named) -> Iterator[str]:
 
 
 def part_lines(part: Part, named: Naming = file_named) -> list[str]:
-    """A part alone."""
+    """A part without a label."""
     match part:
         case Words():
             return part.text.split("\n")
@@ -81,7 +81,7 @@ def _labelled(label: str, part: Part, named: Naming) -> Iterator[str]:
     if isinstance(part, Words | File) and len(lines) == 1:
         yield f"{label} {lines[0]}"
     elif isinstance(part, Changes):
-        # As it is, so that it can be copied.
+        # Not indented, so that it can be copied.
         yield label
         yield from lines
     elif label == "-":

@@ -1,8 +1,7 @@
-"""Plans and results as people see them: labelled parts, which page, mail, Slack and terminal draw.
+"""Plans and results as people see them: labelled parts, which page, mail, Slack and terminal render.
 
-How a field is shown is told where it is declared (`common/shown.py`); of what is not declared, or comes from
-a type that is not known here, its own look decides. Nothing is left out: what is internal or blank is in
-`whole`.
+A field's declaration says how it is shown (`common/shown.py`). If there is none, or the type is not known
+here, the form of the value decides. Nothing is left out: internal and blank fields are in `whole`.
 """
 
 from __future__ import annotations
@@ -41,9 +40,9 @@ from common.visible_text import visible
 
 # Larger diffs are not read for a page.
 DIFF_BYTES = 16_000_000
-# So many of a list are shown one by one; the whole plan has all.
+# How many elements of a list are shown; the whole plan has all.
 MAX_LISTED = 100
-# Longer text is a paragraph of its own, and no cell of a table holds more.
+# Longer text becomes a paragraph; the limits of a table's cells and columns.
 LINE, CELL, COLUMNS = 160, 60, 5
 MAX_DEPTH = 4
 _UNIFIED = re.compile(r"^(?:diff --git .*|--- .*\n\+\+\+ .*\n@@ -\d)", re.MULTILINE)
@@ -52,13 +51,13 @@ _ADDRESS = re.compile(r"https?://[!-~]+")
 
 @dataclass(frozen=True)
 class Around:
-    """What a plan is seen with.
+    """The context in which a plan is shown.
 
     Attributes:
         artifacts: where its diff is fetched from.
         files: the names of the agent's files, which can be opened.
-        is_local: whether it is seen on the machine of the worker, where a path leads to a file.
-        most: so many of a list are shown one by one.
+        is_local: whether it is shown on the worker's machine, where a path leads to a file.
+        most: how many elements of a list are shown.
     """
 
     artifacts: ArtifactStore | None = None
@@ -71,7 +70,7 @@ ALONE = Around()
 
 
 def show_plan(plan: Mapping[str, Any], kind: type[BaseModel] | None, around: Around = ALONE) -> ShownPlan:
-    """The plan as `kind` says. Blocks where there are artifacts around."""
+    """The plan, shown as `kind` declares. Blocks if `around` has artifacts."""
     fields = _fields(plan, kind)
     hidden = [name for name in fields if name in plan and fields[name].shown.internal]
     return ShownPlan(
@@ -91,7 +90,7 @@ def refs_in(value: object) -> Iterator[ArtifactRef]:
 
 
 def without_paths(value: Any, kind: type[BaseModel] | None) -> Any:
-    """A result with the names of its agent's files in place of where a worker has put them."""
+    """A result with the names of its agent's files instead of their paths on a worker."""
     if kind is None or not isinstance(value, dict):
         return value
     fields = shown_fields(kind)
@@ -102,7 +101,7 @@ def without_paths(value: Any, kind: type[BaseModel] | None) -> Any:
 
 
 def read_diff(ref: ArtifactRef, artifacts: ArtifactStore) -> Diff:
-    """The diff that ``ref`` names, as a page shows it. Blocks; the last ones are remembered."""
+    """The diff that ``ref`` names, as a page shows it. Blocks; recent diffs are cached."""
     if ref.size > DIFF_BYTES:
         return Diff(missing=f"The diff has {ref.size:,} bytes, too many to show here.")
     try:
@@ -151,7 +150,7 @@ def _fields(values: Mapping[str, Any], kind: type[BaseModel] | None) -> Mapping[
 
 
 def _label(values: Mapping[str, Any], name: str, declared: ShownField) -> str:
-    """A field's label; where a language model may have written what is in it, with who did."""
+    """A field's label, with the author if a language model may have written its value."""
     label, author = declared.shown.label or label_of(name), author_of(values, name)
     return f"{label}, by {author}" if author else label
 
@@ -159,7 +158,7 @@ def _label(values: Mapping[str, Any], name: str, declared: ShownField) -> str:
 def _derived(
     values: Mapping[str, Any], kind: type[BaseModel] | None, fields: Mapping[str, ShownField]
 ) -> dict[str, Any]:
-    """What follows from the plan, such as a total."""
+    """Values derived from the plan, such as a total."""
     names = [name for name, each in fields.items() if each.derived]
     if kind is None or not names:
         return {}
@@ -204,10 +203,10 @@ def _text(value: str, declared: ShownField, around: Around) -> Words | Prose | C
     if shown.form == "markdown" and value:
         return Prose(value, markdown=True)
     if value and (shown.form == "text" or len(value) > LINE or "\n" in value.strip()):
-        # How lines end is no part of what they say.
+        # Line endings carry no meaning.
         return Prose(visible(value.replace("\r\n", "\n")))
     text = worded(value, declared)
-    # An address leads where it says, or nowhere.
+    # An address is a link only if it leads exactly where it says.
     return Words(text, href=value if _ADDRESS.fullmatch(value) and text == value else "")
 
 
@@ -236,7 +235,7 @@ def _record(value: Mapping[str, Any], kind: type[BaseModel] | None, around: Arou
 
 
 def _table(groups: Sequence[Group], more: int) -> Table | None:
-    """The records as a table; None where one is not like the others, or has more than short values."""
+    """The records as a table; None if one is not like the others, or has more than short values."""
     records = [[*([group.head] if group.head else []), *group.items] for group in groups]
     columns = [each.label for each in records[0]]
     rows = [[each.part for each in record if isinstance(each.part, Words)] for record in records]
@@ -252,7 +251,7 @@ def _table(groups: Sequence[Group], more: int) -> Table | None:
 
 
 def _filled(items: Iterable[Item]) -> list[Item]:
-    """The items of a record without those that are empty."""
+    """The items of a record, without empty ones."""
     return [each for each in items if not isinstance(each.part, Words) or each.part.text != NONE]
 
 
@@ -271,7 +270,7 @@ def _file(path: str, around: Around, about: str = "") -> File | Words:
     name = path.rpartition("/")[2]
     if name not in around.files:
         return Words(visible(path if around.is_local else name))
-    # `html` says nothing new of `report.html`.
+    # For `report.html`, a description `html` would say nothing new.
     return File(visible(name), f"files/{quote(name, safe='')}", "" if name.endswith(f".{about}") else about)
 
 

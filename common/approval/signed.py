@@ -15,7 +15,7 @@ Request = TypeVar("Request", bound=SignedStart)
 
 
 def sign(value: JsonValue, purpose: str, signer: Signer) -> str:
-    """``value`` as text for an address or a cookie, `value.key.mac`: anyone can read it, only we can make it.
+    """``value`` as text for a URL or a cookie, `value.key.mac`: anyone can read it, only we can make it.
 
     Raises:
         SettingsError: there is no key to sign with.

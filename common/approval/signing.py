@@ -27,7 +27,7 @@ from common.errors import permanent
 from common.key_ring import KeyRing, rotate
 from common.settings import Settings, SettingsError
 
-# What a destructive activity is refused by that the operator's policy does not allow, or no longer.
+# Error type if the operator's policy does not allow a destructive activity, or no longer does.
 POLICY_REFUSED = "PolicyRefused"
 
 # A decision waits at the server for a worker that may be down over a week of holidays.
@@ -81,7 +81,7 @@ class Signer:
         return None
 
     def mac(self, purpose: str, data: bytes) -> tuple[str, str]:
-        """The signing key's id and the hexadecimal MAC of ``data``, valid for this ``purpose`` alone.
+        """The signing key's id and the hexadecimal MAC of ``data``, valid only for this ``purpose``.
 
         Raises:
             SettingsError: the ring is empty.
@@ -155,7 +155,7 @@ class Authority:
 
     @property
     def signer(self) -> Signer:
-        """Verifies what these keys signed."""
+        """The signer, which verifies what these keys signed."""
         return self._signer
 
     def groups_of(self, who: str) -> list[str]:
@@ -167,7 +167,7 @@ class Authority:
     ) -> Authorization:
         """The ``authorization``, if it and the operator's policy allow exactly this ``plan``.
 
-        It blocks: the act is noted in the object store before it is done.
+        It blocks: the act is recorded in the object store before it is done.
 
         Args:
             authorization: what came with the request.
@@ -176,11 +176,11 @@ class Authority:
             aside: fields of its request that may differ between two attempts at the same thing.
 
         Raises:
-            ApplicationError: permanent, saying what is wrong: type `NotAuthorized`, or, where the operator's
-                policy asks for more, `PolicyRefused`.
+            ApplicationError: permanent, saying what is wrong: type `NotAuthorized`, or `PolicyRefused` if the
+                operator's policy requires more.
             SettingsError: the policy cannot be read just now.
-            HeldError: the agent is a fork whose effects are held; not for the activity to catch.
-            StoreUnavailableError: the act cannot be noted just now.
+            HeldError: the agent is a fork whose effects are held; the activity must not catch it.
+            StoreUnavailableError: the act cannot be recorded just now.
         """
         agent = action.workflow_id or ""
         flaw = self._flaw_for(authorization, plan, agent) if authorization else "no approval came with it"
@@ -202,7 +202,7 @@ class Authority:
         return authorization
 
     def check_stakes(self, stakes: Stakes, authorization: Authorization, action: Info) -> None:
-        """Refuse what is over a limit of the operator's policy; raises as ``authorize`` does."""
+        """Refuse what exceeds a limit of the operator's policy; raises as ``authorize`` does."""
         flaw = self.floors.flaw(stakes, action.workflow_type or "", authorization.requester)
         if flaw:
             raise permanent(POLICY_REFUSED, flaw)

@@ -8,13 +8,13 @@ from pydantic import BaseModel
 
 
 class Stakes(BaseModel, frozen=True):
-    """The most that can come of it.
+    """The most that an input or a plan could do.
 
     Attributes:
-        order: what an order costs at its limit, in the currency of the quotes.
+        order: the cost of an order at its limit, in the currency of the quotes.
         recipients: mail addresses and hosts that something is sent to.
-        agent_tokens, agent_usd: what an agent's budget for language models would come to.
-        owner_tokens, owner_usd: likewise, of all agents of an owner in a day.
+        agent_tokens, agent_usd: what an agent's budget for language models would amount to.
+        owner_tokens, owner_usd: likewise, for all agents of an owner in a day.
         runs_project_code: whether code of an audited project is run.
     """
 
@@ -28,6 +28,6 @@ class Stakes(BaseModel, frozen=True):
 
 
 def stakes_of(plan: object) -> Stakes:
-    """What is at stake in ``plan``, as its property `stakes` says; nothing where it has none."""
+    """What is at stake in ``plan``, as its property `stakes` says; nothing if it has none."""
     found = getattr(plan, "stakes", None)
     return found if isinstance(found, Stakes) else Stakes()

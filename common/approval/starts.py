@@ -1,7 +1,7 @@
-"""Inputs of the workflows that are no agents.
+"""Inputs of workflows that are not agents.
 
-Whoever reaches Temporal can start any workflow with any argument, and an eraser asks nobody. So only starts
-count that an entry point or a worker has signed (`signed.py`).
+Anyone who can reach Temporal can start any workflow with any argument, and an eraser asks nobody. So a start
+counts only if an entry point or a worker has signed it (`signed.py`).
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from common.digest import digest
 
 
 class SignedStart(BaseModel):
-    """The input of such a workflow; the signature is of all the rest, for its type of workflow alone."""
+    """The input of such a workflow; the signature covers all other fields, for its workflow type only."""
 
     signature: str = Field("", exclude_if=lambda signature: not signature)
 
 
 def digest_of(request: SignedStart) -> str:
-    """The digest of all but the signature."""
+    """The digest of everything but the signature."""
     return digest(request.model_copy(update={"signature": ""}))

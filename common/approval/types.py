@@ -26,7 +26,7 @@ from common.business_time import BusinessHours
 from common.grammar import Span
 from common.visible_text import OneLine
 
-# The first character of a group's name where people are named.
+# The first character of a group's name in a list of people.
 GROUP = "@"
 
 # How long refreshed premises of an open request are shown; the agent does not fetch them sooner.
@@ -36,13 +36,13 @@ PREMISES_FRESH_FOR = timedelta(seconds=30)
 ALREADY_RECEIVED = "this decision was already received"
 
 MAX_REMINDERS = 100
-# Characters of edits that the record of a decision keeps as they were.
+# Above this many characters, the record of a decision shortens its edits.
 MAX_RECORDED_EDITS = 1000
 
 # Characters of a note, a reason, or what an agent is told.
 MAX_WORDS = 4000
 
-# How an authorization is written where its votes keep the names of their fields.
+# The serialization context in which the votes of an authorization keep their field names.
 AT_LENGTH = "at length"
 
 ShortText = Annotated[str, Field(max_length=200)]
@@ -124,7 +124,7 @@ class ApprovalPolicy(BaseModel, frozen=True):
 
 
 def too_few(named: Iterable[str], quorum: int) -> str | None:
-    """Why so many cannot approve of those `named`, in words; None if they can, or groups are among them."""
+    """Why those `named` cannot reach the quorum, in words; None if they can, or include groups."""
     people = set(named)
     if len(people) >= quorum or any(each.startswith(GROUP) for each in people):
         return None
@@ -147,7 +147,7 @@ class Signature(BaseModel, frozen=True):
     key_id: ShortText
     mac: ShortText
 
-    # It is in every history twice, with the decision and with the action, so it goes without names.
+    # Every history holds it twice, with the decision and with the action, so it is written without names.
     @model_serializer(mode="plain", when_used="json")
     def _as_list(self) -> list[str | int]:
         return [self.agent, int(self.expires_at.timestamp()), self.key_id, self.mac]
@@ -198,7 +198,7 @@ class Vote(BaseModel, frozen=True):
 
 
 def said(value: Any) -> str:
-    """A value for people, at most 80 characters; of a digest the beginning."""
+    """A value for people, at most 80 characters; only the beginning of a digest."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     text = (", ".join(map(said, value)) or "none") if isinstance(value, list | tuple) else str(value)
@@ -255,7 +255,7 @@ class ApprovalRequest(BaseModel, frozen=True):
 
     @property
     def floor(self) -> str:
-        """What the operator's policy asks for over what the agent did, in words; empty if nothing."""
+        """What the operator's policy requires beyond the agent's own, in words; empty if nothing."""
         if self.own_policy is None:
             return ""
         alone = (
@@ -266,20 +266,20 @@ class ApprovalRequest(BaseModel, frozen=True):
         return f"the operator's policy asks for {many} approval{'s' if many > 1 else ''} of: {who}{alone}"
 
     def under(self, policy: ApprovalPolicy | None) -> Self:
-        """The request decided under `policy`, the agent's own raised to the operator's; None is the own."""
+        """The request under `policy`, the agent's own raised to the operator's; None means its own."""
         own = self.own_policy or self.policy
         if policy is None or policy == own:
             return self.model_copy(update={"policy": own, "own_policy": None})
         return self.model_copy(update={"policy": policy, "own_policy": own})
 
     def warned(self, gap: str) -> Self:
-        """The request with why nobody can approve it as it is, if there is a reason, for all to see."""
+        """The request with `gap`, why nobody can approve it as it is, as evidence; unchanged if empty."""
         if not gap or gap in self.evidence:
             return self
         return self.model_copy(update={"evidence": (*self.evidence, gap)})
 
     def told(self, words: str) -> str:
-        """The question with what happens to it, how it stands and who may decide, in a line."""
+        """The question with what happens to it, how it stands and who may decide, in one line."""
         return f"{self.question} ({words}; {self.who_decides})"
 
     @property
@@ -313,7 +313,7 @@ class DecisionStatus(StrEnum):
 
 
 def in_short(values: dict[str, JsonValue], limit: int) -> dict[str, JsonValue]:
-    """``values``, each cut to a few words where all together take over ``limit`` characters."""
+    """``values``, each cut to a few words if all together take over ``limit`` characters."""
     if len(str(values)) <= limit:
         return values
     return {name: said(value) for name, value in list(values.items())[:10]}
@@ -332,7 +332,8 @@ class DecisionRecord(BaseModel, frozen=True):
     def of(cls, decision: Decision, status: DecisionStatus, at: datetime, reason: str = "") -> Self:
         """The record of ``decision`` as of ``at``.
 
-        Hundreds are kept, so of what was judged they keep no long edits; a vote that counts has the whole.
+        Hundreds are kept, so those of judged decisions shorten long edits; a vote that counts has them in
+        full.
         """
         signed = decision.signature is not None
         if decision.edits and status is not DecisionStatus.WAITING:
@@ -378,7 +379,7 @@ class Answer(BaseModel, frozen=True):
     """How a request ended, as an agent carries it from one history to the next.
 
     `plan` is the one to act on: as asked, or with the approvers' edits. `decision` is the one that ended it;
-    None where it expired or was withdrawn.
+    None if it expired or was withdrawn.
     """
 
     verdict: OutcomeVerdict
@@ -390,8 +391,8 @@ class Answer(BaseModel, frozen=True):
 class Authorization(BaseModel, frozen=True):
     """What a destructive activity verifies before it acts on a plan.
 
-    `votes` hold the decisions that were counted under `policy`, in their envelopes; `requester` is whom the
-    agent works for; `key` is the idempotency key `workflow id:node:plan digest`.
+    `votes` hold the decisions that were counted under `policy`, in their envelopes; `requester` is the person
+    the agent works for; `key` is the idempotency key `workflow id:node:plan digest`.
     """
 
     votes: tuple[Vote, ...]
@@ -400,12 +401,13 @@ class Authorization(BaseModel, frozen=True):
     escalated: bool = Field(False, exclude_if=lambda escalated: not escalated)
     key: str
 
-    # It is in the history of every action, so defaults are left out, and may never change to allow more.
+    # Every action's history holds it, so defaults are left out; they may never change to allow more.
     @field_serializer("policy", when_used="json")
     def _policy_without_defaults(self, policy: ApprovalPolicy) -> dict[str, Any]:
         return policy.model_dump(mode="json", exclude_defaults=True)
 
-    # Likewise votes go without names, but for the id of the action's call: sleepers have it from before.
+    # Votes are written without names, too. Not for the id of the action's call: sleeping agents have the old
+    # one.
     @field_serializer("votes", when_used="json")
     def _votes_in_short(self, votes: tuple[Vote, ...], info: SerializationInfo) -> list[Any]:
         written = [vote.model_dump(mode="json", exclude_defaults=True) for vote in votes]
@@ -432,7 +434,7 @@ class Authorization(BaseModel, frozen=True):
 
 
 def _ends_of_key(votes: Sequence[Vote] | None) -> tuple[str, str]:
-    """What the key of an action that these allow may begin and end with."""
+    """What the key of an action that these votes allow may begin and end with."""
     if not votes:
         return "", ""
     decision = votes[-1].decision

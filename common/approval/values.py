@@ -15,7 +15,7 @@ from common.grammar import in_utc, in_words
 from common.shown import UNTYPED, ShownField
 from common.visible_text import visible
 
-# Fields of plans with words of whoever the plan's `model` names: a case, how something begins, a draft.
+# Fields of plans that the plan's `model` may have written: a case, an opening, a draft.
 WRITTEN = frozenset({"case", "opening", "text"})
 NONE = "none"
 _AUTHOR = re.compile(r"offline|(?:openai|anthropic|bedrock):\S{1,200}")
@@ -44,7 +44,7 @@ def label_of(name: str) -> str:
 
 
 def author_of(plan: Mapping[str, Any], name: str) -> str:
-    """Who wrote a field's text, in words; empty where it is no text that a language model is asked for."""
+    """Who wrote a field's text, in words; empty if it is not a text that a language model is asked for."""
     model = plan.get("model")
     if name not in WRITTEN or not isinstance(model, str) or not plan.get(name):
         return ""
@@ -58,7 +58,7 @@ def author_of(plan: Mapping[str, Any], name: str) -> str:
 
 
 def plain(value: object) -> str:
-    """A small value in words, with what is invisible in it spelled out."""
+    """A small value in words, with invisible characters spelled out."""
     if value is None or value in ([], {}, ()):
         return NONE
     if isinstance(value, bool):
@@ -74,13 +74,13 @@ def plain(value: object) -> str:
 
 
 def facts_in_words(facts: Mapping[str, object]) -> str:
-    """What stands beside a line of a notebook; `gateway/static/live.js` says the same."""
+    """The facts of a notebook line, in words; `gateway/static/live.js` does the same."""
     told = {visible(name).replace("_", " "): value for name, value in facts.items() if value != ""}
     return ", ".join(f"{name}: {_fact(value)}" for name, value in told.items())
 
 
 def worded(value: object, field: ShownField = UNTYPED) -> str:
-    """A small value in words, as its field says; what does not fit that is shown as it is."""
+    """A small value in words, as its field declares; a value that does not fit is shown as it is."""
     shown = field.shown
     if value is None or value == "":
         return NONE
@@ -93,20 +93,20 @@ def worded(value: object, field: ShownField = UNTYPED) -> str:
     if isinstance(value, bool) or (number := _number(value, field)) is None:
         return plain(value)
     if shown.form == "share":
-        # As exact as it is given; a float is no such thing.
+        # As exact as it was given; a float is rounded.
         return f"{number:.2%}" if isinstance(value, float) else f"{(number * 100).normalize():f}%"
     behind = shown.currency or shown.unit
     return f"{number:,f} {behind}".rstrip()
 
 
 def moment_in_words(at: datetime) -> str:
-    """A time in UTC, with its seconds where it has any."""
+    """A time in UTC, with seconds if they are not zero."""
     utc = in_utc(at)
     return f"{utc:%Y-%m-%d %H:%M:%S} UTC" if utc.second else f"{utc:%Y-%m-%d %H:%M} UTC"
 
 
 def size_in_words(size: int) -> str:
-    """Of a file, such as `3,210 bytes`."""
+    """The size of a file, such as `3,210 bytes`."""
     return f"{size:,} byte{'' if size == 1 else 's'}"
 
 
@@ -116,7 +116,7 @@ def _fact(value: object) -> str:
 
 
 def _number(value: object, field: ShownField) -> Decimal | None:
-    """`value` where it is a number to be grouped by thousands: one that its field says is one."""
+    """`value` as a number to be grouped by thousands, if its field says it is one; else None."""
     shown = field.shown
     if not (field.is_number or shown.currency or shown.unit or shown.form == "share"):
         return None

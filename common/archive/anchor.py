@@ -1,7 +1,7 @@
 """The archivist's schedule in Temporal, which also stores the head of the archive's chain.
 
 A bucket cannot vouch for itself: restored to last week's state it is consistent and wrong. So the head is
-kept out of reach of the bucket's owner, in the arguments of the schedule, which pausing it leaves alone.
+kept out of reach of the bucket's owner, in the schedule's arguments, which pausing it does not change.
 """
 
 from __future__ import annotations
@@ -61,11 +61,11 @@ class ArchiveAnchor:
         )
 
     async def keep(self, head: Head) -> None:
-        """Have Temporal store ``head``. If there is no schedule yet, one is created that is paused."""
+        """Have Temporal store ``head``. If there is no schedule yet, a paused one is created."""
         await self._write(head, start=False)
 
     async def set_up(self) -> bool:
-        """Create the schedule or update it to the settings; from then on it runs. Whether it changed."""
+        """Create the schedule or update it to the settings, and let it run; return whether it changed."""
         before = await self.describe()
         await self._write(None, start=True)
         after = await self.describe()
@@ -132,7 +132,7 @@ class ArchiveAnchor:
 
 
 def _settled(description: ScheduleDescription) -> tuple[object, ...]:
-    """What of a schedule the settings decide; the arguments are signed anew each time."""
+    """The parts of a schedule that the settings decide; the arguments are signed anew each time."""
     schedule = description.schedule
     action: Any = schedule.action
     return schedule.spec, schedule.policy, schedule.state, action.task_queue

@@ -174,7 +174,7 @@ def verify(objects: ObjectStore, anchor: Head | None) -> Verified:
 
 
 def _chained(objects: ObjectStore, found: Verified) -> tuple[dict[str, ArchivedObject], set[str]]:
-    """The objects that should be there, and the keys of those that may just be being deleted."""
+    """The objects that should be there, and the keys of those that may be being deleted right now."""
     chain, live, going = Chain(objects), dict[str, ArchivedObject](), set[str]()
     manifests: list[tuple[Head, Manifest]] = []
     for listed in objects.list(MANIFESTS):

@@ -25,7 +25,7 @@ Input = TypeVar("Input", bound=BaseModel)
 class AgentRuns:
     """An agent's runs that still have a history, oldest first.
 
-    `whole`: the first of them is the agent's first. `archived` is its record, where it is archived.
+    `whole`: the first of them is the agent's first. `archived` is its record, if it is archived.
     """
 
     id: str
@@ -47,11 +47,11 @@ class Histories:
 
     @classmethod
     def open(cls, client: Client, settings: Settings) -> Histories:
-        """Those of the client's namespace and of these settings' archive."""
+        """The histories in the client's namespace and in the archive of these settings."""
         return cls(client, ArchivedAgents.open(settings))
 
     def reader(self, id: str) -> DataConverter:
-        """What decodes the payloads of an agent's history."""
+        """The converter that decodes the payloads of an agent's history."""
         context = WorkflowSerializationContext(namespace=self._client.namespace, workflow_id=id)
         return self._client.data_converter.with_context(context)
 
@@ -59,7 +59,7 @@ class Histories:
         """The agent's runs.
 
         Raises:
-            NoSuchAgentError: there is no agent of that id, in Temporal or archived.
+            NoSuchAgentError: there is no agent with that id, in Temporal or archived.
         """
         try:
             async with for_agent(id):
@@ -89,7 +89,7 @@ class Histories:
         return WorkflowHistory.from_json(agent.id, await self._archived.history(agent.archived, run))
 
     async def input(self, agent: AgentRuns, type: type[Input]) -> Input:
-        """What the agent was started with; what it carried from one run to the next is no part of it."""
+        """What the agent was started with, without what it carried from one run to the next."""
         first = (await self.history(agent, agent.runs[0])).events[0]
         payloads = first.workflow_execution_started_event_attributes.input.payloads
         [input] = await self.reader(agent.id).decode(payloads, [type])

@@ -114,7 +114,7 @@ class ArchiveIndex:
         if query.ever_stuck:
             wanted.append("len(stuck_at) > 0")
         where = " AND ".join(wanted) or "true"
-        # A kill at the wrong moment leaves an agent that was archived twice, with two rows of one run.
+        # A kill at the wrong moment may leave an agent archived twice, with two rows for one run.
         sql = (
             f"SELECT * FROM runs WHERE {where} "  # noqa: S608 -- of fixed parts alone
             "QUALIFY row_number() OVER (PARTITION BY id, run_id ORDER BY sha256) = 1 "

@@ -20,7 +20,7 @@ from common.temporal.payload_store import segment
 ROOT = "archive/v1"
 AGENTS, INDEX, MANIFESTS = f"{ROOT}/agents/", f"{ROOT}/index/", f"{ROOT}/manifests/"
 RECORD = "record.json"
-# Beside the archive, for its chain knows nothing of what never was in it.
+# Beside the archive, because its chain knows nothing of what was never archived.
 ERASURES = "erasures/v1/"
 
 # The workflow that archives, and the id that lets only one at a time change the archive.
@@ -129,20 +129,20 @@ class Erased(BaseModel):
 
 
 class Forgotten(Erased):
-    """The account of an erasure, which is kept: counts and the time, and no owner but in the key's digest."""
+    """The account of an erasure, which is kept: counts and time; the owner only as a digest in its key."""
 
     at: AwareDatetime
 
     @staticmethod
     def prefix(owner: str) -> str:
-        """The prefix of the keys of all that was forgotten of an owner."""
+        """The key prefix of the accounts of an owner's erasures."""
         return f"{ERASURES}{digest_bytes(owner.encode())}/"
 
 
 class Manifest(BaseModel):
     """A link of the chain. `previous` is the previous manifest's SHA-256, `service` the namespace's id.
 
-    `kinds` are those of all agents archived so far. `by` names the work that wrote it, by which a second
+    `kinds` are those of all agents archived so far. `by` names the work that wrote it, so that a second
     attempt recognizes its own.
     """
 
@@ -193,7 +193,7 @@ class ArchiveRequest(SignedStart):
 
 
 class EraseRequest(SignedStart, frozen=True):
-    """Whose agents to erase: those started until then, so that the same request sent again erases no more."""
+    """Whose agents to erase, and up to which start time: sent again, the same request erases no more."""
 
     owner: str
     until: AwareDatetime

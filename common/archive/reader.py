@@ -45,7 +45,7 @@ class ArchivedAgents:
         return cls(open_store(settings), data_converter(settings))
 
     async def find(self, id: str) -> ArchiveRecord | None:
-        """The record of the agent as of its last run; None if no agent of that id is archived."""
+        """The record of the agent as of its last run; None if no agent with that id is archived."""
         return await asyncio.to_thread(self._find, id)
 
     async def refuse(self, agents: AgentClient, id: str) -> None:
@@ -54,7 +54,7 @@ class ArchivedAgents:
         If Temporal still knows it too, Temporal itself refuses it, or recognizes a repeated start.
 
         Raises:
-            AgentExistsError: there was an agent of that id.
+            AgentExistsError: there was an agent with that id.
         """
         if await self.find(id) is None:
             return

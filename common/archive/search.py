@@ -38,7 +38,7 @@ MAX_DAYS = 62
 # A text is searched in agents' answers and in archived views, one by one.
 TEXT_LIVE, TEXT_ARCHIVED, TEXT_AT_ONCE = 200, 5000, 4
 TEXT_SECONDS = 20.0
-# Of running agents, so many are looked at closely for trouble that they do not show.
+# How many running agents are examined for trouble that they do not show, and for how long.
 TROUBLED_LOOKS, TROUBLED_PATIENCE = 500, timedelta(seconds=5)
 
 
@@ -126,7 +126,7 @@ class AgentSearch:
         others = query.model_copy(update={"troubled": False, "status": RunStatus.RUNNING})
         running = (await self._client.count_workflows(" AND ".join(_conditions(others, now)))).count
         if room := max(0, TROUBLED_LOOKS - len(rows)):
-            # They show nothing, and may have a long history, or something to do that no worker takes.
+            # These show no trouble, but may have a long history, or a task that no worker takes.
             known = {(row.id, row.run_id) for row in rows}
             more = [row async for row in self._live(others, now, TROUBLED_LOOKS)]
             rows = rows + [row for row in more if (row.id, row.run_id) not in known][:room]
@@ -154,7 +154,7 @@ class AgentSearch:
             return True  # Temporal has forgotten the first run, so it is older than all it knows
 
     async def _saying(self, rows: list[FoundAgent], text: str, gaps: list[str]) -> list[FoundAgent]:
-        """The rows whose agents hold the text, of as many as there is time to ask."""
+        """The rows whose agents hold the text, among as many as there is time to ask."""
 
         async def says(row: FoundAgent) -> bool | None:
             try:
@@ -214,7 +214,7 @@ def _strings(value: JsonValue | Any) -> Iterator[str]:
 
 
 async def _filtered(rows: list[Any], fits: Any, most: int, what: str, gaps: list[str]) -> list[Any]:
-    """The rows that match, of the first ``most``, within the time allowed; ``gaps`` tells of the others."""
+    """The rows that match, of the first ``most``, within the time allowed; ``gaps`` counts the others."""
     slots, end = asyncio.Semaphore(TEXT_AT_ONCE), time.monotonic() + TEXT_SECONDS
 
     async def look(row: Any) -> bool | None:
@@ -229,9 +229,9 @@ async def _filtered(rows: list[Any], fits: Any, most: int, what: str, gaps: list
 
 
 def _conditions(query: AgentFilter, now: datetime, workers: Pollers | None = None) -> list[str]:
-    """The query as visibility takes it; it lets more through where it cannot say it all.
+    """The query as conditions for visibility, which let more through if they cannot express all of it.
 
-    For agents in trouble it has to know the `workers`.
+    To find agents in trouble, it needs the `workers`.
     """
     stuck_at = search_attributes.STUCK_AT.name
     found = exactly(query)

@@ -1,4 +1,4 @@
-"""The questions of a batch's agents as people are shown them, which are alike, and what came of decisions."""
+"""The questions of a batch's agents as shown to people, which of them are alike, and decisions on them."""
 
 from __future__ import annotations
 
@@ -89,22 +89,22 @@ class AllAnswered(BaseModel, frozen=True):
 
 
 def is_of(row: AgentRow, batch: str) -> bool:
-    """Whether an agent belongs to a batch, which is named by its id or by its agent's."""
+    """Whether an agent belongs to a batch, given by the batch's id or by its agent's."""
     return bool(batch) and batch in (row.batch_id, row.item_of)
 
 
 def key_of(row: AgentRow) -> str:
-    """What the id of an agent says of its item's key."""
+    """The key of an agent's item, as the agent's id has it."""
     return row.id.removeprefix(f"{row.item_of}.")
 
 
 def is_item(id: str, item_of: str, key: str) -> bool:
-    """Whether the agent with this id does the item `key`; its own id will do, too."""
+    """Whether the agent with this id does the item `key`, which may also be the agent's own id."""
     return key in (id, id.removeprefix(f"{item_of}.")) or id == item_agent_id(item_of, key)
 
 
 def shape_of(question: str, plan: dict[str, Any], key: str = "") -> str:
-    """The words of a question without what they say of this one plan: its values, its key, numbers."""
+    """The words of a question without what is specific to this plan: its values, its key, numbers."""
     for value in sorted({key, *_texts(plan)}, key=len, reverse=True):
         if value and value in question:
             question = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", "…", question)
@@ -112,7 +112,7 @@ def shape_of(question: str, plan: dict[str, Any], key: str = "") -> str:
 
 
 def asked_item(row: AgentRow, request: ApprovalRequest) -> AskedItem:
-    """A request of an agent of a batch, as people are shown it."""
+    """A request of a batch's agent, as it is shown to people."""
     node, key = request.id.rpartition("-")[0], key_of(row)
     alike: JsonValue = {
         "batch": row.batch_id,

@@ -15,12 +15,12 @@ from common.artifacts import ArtifactStore
 from common.client.rows import AgentRow
 from common.client.view import QUERY_PATIENCE, answer_of
 
-# Of so many batches a list tells how they stand.
+# A list shows the standing of this many batches.
 MAX_BATCHES = 50
 
 
 class _Verdicts(BaseModel):
-    """What a page of a batch answers to the query `verdicts`."""
+    """The answer of a batch page to the query `verdicts`."""
 
     results: tuple[ItemResult, ...]
 
@@ -28,7 +28,7 @@ class _Verdicts(BaseModel):
 async def standings_of(
     client: Client, rows: Sequence[AgentRow], patience: timedelta
 ) -> dict[str, BatchStatus]:
-    """How the batches of those of ``rows`` stand that have one under way, and answer in time, by id."""
+    """The status of the batches that ``rows`` have under way, by id, if their agents answer in time."""
 
     async def of(row: AgentRow) -> BatchStatus | None:
         handle = client.get_workflow_handle(row.id, run_id=row.run_id)
@@ -43,10 +43,10 @@ async def standings_of(
 async def verdicts_of(
     client: Client, artifacts: ArtifactStore, batch: BatchStatus, page: int
 ) -> list[ItemResult] | None:
-    """The verdicts of one page, from 0: first of the pages at work, then of those that have ended.
+    """The verdicts of one page, counted from 0: first the pages at work, then those that have ended.
 
     Returns:
-        None where a page at work does not answer.
+        None if a page at work does not answer.
 
     Raises:
         ApplicationError: `ArtifactMissing` or `ArtifactDamaged`.
@@ -61,12 +61,12 @@ async def verdicts_of(
 
 
 def percent(batch: BatchStatus) -> str:
-    """How much has ended; never all before it is."""
+    """The share of items that have ended, rounded down: 100 % only when all have."""
     return f"{100 * (batch.done + batch.quarantined) // batch.items} %" if batch.items else ""
 
 
 def counts(batch: BatchStatus) -> str:
-    """The counts in words; what is none is left out."""
+    """The counts in words; zeros are left out."""
     parts = [
         f"{batch.done} of {batch.items} done",
         f"{batch.quarantined} quarantined" if batch.quarantined else "",

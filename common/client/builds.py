@@ -1,4 +1,4 @@
-"""The builds of a deployment: which there are, who serves each, what still needs it, and when it can go."""
+"""The builds of a deployment: which there are, who serves them, what needs them, when they can be removed."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from common.grammar import counted
 from common.settings import Settings
 from common.temporal import search_attributes
 
-# From this share of the most builds on people are warned.
+# Warn from this share of the maximum number of builds.
 NEAR = 0.8
-# A worker that was started a moment ago is waited for.
+# How long to wait for a worker that was just started.
 ARRIVAL = timedelta(seconds=15)
 LOOK_AGAIN = 0.5
-# So many builds are counted at the same time; so many agents are read of builds that the server forgot.
+# How many builds to count in parallel; how many agents to read to find builds that the server forgot.
 AT_ONCE = 8
 MOST_FORGOTTEN = 1000
-# So many agents at a time, and so often at most, are asked who sleeps longest.
+# Page size, and maximum number of pages, of the search for the agent that sleeps longest.
 SLEEPERS, ROUNDS = 100, 50
 
 OPEN = "CloseTime IS NULL"
@@ -44,7 +44,7 @@ ASLEEP = f"{search_attributes.STATE.name} IN " + str(
     tuple(map(str, (AgentState.SLEEPING, AgentState.AWAITING_APPROVAL, AgentState.AWAITING_EVENT)))
 )
 WAKE_AT = search_attributes.WAKE_AT.name
-# The server's answers to a change that it does not make.
+# The server's answers to a change that it refuses.
 REFUSALS = (RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.INVALID_ARGUMENT, RPCStatusCode.NOT_FOUND)
 
 
@@ -54,19 +54,19 @@ class Build(BaseModel):
     Attributes:
         build: its id.
         status: `current`, `ramping`, `draining`, `drained`; `inactive` if it never was current; `forgotten`
-            if agents are pinned to it, and the server does not know it any more; `unknown` if workers poll as
-            it, and the server does not know it yet, or never will, as it keeps no more.
+            if agents are pinned to it but the server does not know it any more; `unknown` if workers poll as
+            it but the server does not know it yet, or never will, because it keeps no more builds.
         ramp: the share of new agents that begin on it while it is ramping, in percent.
         agents: the open agents that are pinned to it.
         asleep: how many of these sleep or wait; `asleep_until` is when the last of them wakes, and `open_end`
             says how many have no such time.
-        pages: pages of batches, and whatever else is pinned to it and no agent.
-        closed: agents that have ended on it and are still in Temporal: without a worker of it only their
+        pages: pages of batches, and anything else pinned to it that is not an agent.
+        closed: agents that ended on it and are still in Temporal: without a worker of this build, only their
             results can be read.
         workers: those that poll as this build.
-        drained: whether the server says that nothing open needs it. It says nothing of builds that were
-            never current: then this is false, too.
-        removable: whether it can be taken away; `reason` says why not, or what to think of before.
+        drained: whether the server says that nothing open needs it. Of builds that were never current it says
+            nothing, so for them this is false.
+        removable: whether it can be removed; `reason` says why not, or what to consider first.
     """
 
     build: str
@@ -85,7 +85,7 @@ class Build(BaseModel):
 
     @property
     def needed_by(self) -> str:
-        """What open agents need it, in words; empty where none does."""
+        """Which open agents need it, in words; empty if none do."""
         needing = [
             *([counted(self.agents, "agent")] if self.agents else []),
             *([counted(self.pages, "page of a batch", "pages of batches")] if self.pages else []),
@@ -102,8 +102,8 @@ class Deployment(BaseModel):
     """A deployment with its builds, newest first.
 
     Attributes:
-        name: its name; empty where there is none, and all workers are unversioned.
-        current: the build on which new agents begin; empty where unversioned workers take them.
+        name: its name; empty if there is none, and all workers are unversioned.
+        current: the build on which new agents begin; empty if unversioned workers take them.
         builds: all of them.
         most: how many the server keeps.
         agents: open agents that are pinned to no build.
@@ -135,7 +135,7 @@ class Builds:
         self._slots = asyncio.Semaphore(AT_ONCE)
 
     async def read(self) -> Deployment:
-        """The deployment as it is now; an empty one where all workers are unversioned.
+        """The deployment as it is now; an empty one if all workers are unversioned.
 
         Raises:
             AgentClientError: there are several, and none is chosen.
@@ -176,7 +176,7 @@ class Builds:
         return await pollers(self._client, self._settings.task_queue, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW)
 
     async def kept(self) -> int:
-        """How many builds of the deployment the server keeps; 0 where all workers are unversioned.
+        """How many builds of the deployment the server keeps; 0 if all workers are unversioned.
 
         Raises:
             AgentClientError: as `read`.
@@ -185,13 +185,13 @@ class Builds:
         return len((await self._describe(name)).version_summaries) if name else 0
 
     async def need(self, build: str) -> Build:
-        """What needs a build of the deployment that is set."""
+        """What needs a build of the deployment in the settings."""
         found = Build(build=build, status="")
         await self._count(self._settings.deployment.name, found)
         return found
 
     async def pinned_ids(self, build: str) -> list[str]:
-        """The ids of everything open that is pinned to a build, oldest last.
+        """The ids of everything open that is pinned to a build, newest first.
 
         Raises:
             AgentClientError: as `read`.
@@ -201,9 +201,9 @@ class Builds:
         return [row.id for row in rows]
 
     async def set_current(self, build: str, tell: Callable[[str], None] = lambda words: None) -> None:
-        """Have new agents begin on a build; where it is empty, on unversioned workers. Also for a rollback.
+        """Have new agents begin on a build, or on unversioned workers if it is empty. Also for a rollback.
 
-        A worker that was just started is waited for, once `tell` was told so.
+        Waits for a worker that was just started, and says so once through `tell`.
 
         Raises:
             BuildRefusedError: no worker polls as that build, or the server does not take it.
@@ -222,7 +222,7 @@ class Builds:
             await asyncio.sleep(LOOK_AGAIN)
 
     async def remove(self, build: str) -> Build:
-        """Have the server forget a build that nothing needs and no worker polls as; what it was.
+        """Have the server forget a build that nothing needs and no worker polls as; return what it was.
 
         Raises:
             BuildRefusedError: something needs it, or the server still sees a worker of it.
@@ -277,7 +277,7 @@ class Builds:
             ) from None
 
     async def _name(self, workers: Pollers) -> str:
-        """The deployment that is set, that polls, or to which agents are pinned; empty without any."""
+        """The deployment in the settings, or that polls, or that agents are pinned to; empty if none."""
         if name := self._settings.deployment.name:
             return name
         builds = {workers.current, *workers.builds} - {""}
@@ -319,7 +319,7 @@ class Builds:
         build.removable, build.reason = _can_go(build)
 
     async def _last_to_wake(self, sleepers: Sequence[str]) -> datetime | None:
-        """When the last of these wakes. Visibility sorts nothing: whoever sleeps longer is asked for."""
+        """When the last of these wakes. Visibility cannot sort, so ask repeatedly for longer sleeps."""
         latest: datetime | None = None
         for _ in range(ROUNDS):
             later = f"{WAKE_AT} IS NOT NULL" if latest is None else f"{WAKE_AT} > '{latest.isoformat()}'"
@@ -331,7 +331,7 @@ class Builds:
         return latest
 
     async def _forgotten(self, name: str, known: Sequence[Build]) -> list[Build]:
-        """Builds to which agents are pinned, and which the server does not know any more."""
+        """Builds that agents are pinned to but that the server does not know any more."""
         others = pinned_to([f"{name}:{each.build}" for each in known], others=True)
         of_it = f"TemporalWorkerDeployment = {quote(name)}"
         rows = await rows_of(self._client, [AGENTS, OPEN, of_it, *others], MOST_FORGOTTEN)
@@ -349,13 +349,13 @@ def _build_of(summary: WorkerDeploymentInfo.WorkerDeploymentVersionSummary) -> B
     return Build(
         build=name_of(summary.deployment_version).partition(":")[2],
         status="inactive" if status in ("created", "unspecified") else status,
-        # Unspecified is not drained, whatever else may say so.
+        # Unspecified does not count as drained.
         drained=summary.drainage_info.status == VersionDrainageStatus.VERSION_DRAINAGE_STATUS_DRAINED,
     )
 
 
 def _can_go(build: Build) -> tuple[bool, str]:
-    """Whether a build can be taken away, and why not or what to think of before."""
+    """Whether a build can be removed, and why not, or what to consider first."""
     if build.status in ("current", "ramping"):
         return False, f"new agents begin on it, it is {build.status}"
     if needed_by := build.needed_by:

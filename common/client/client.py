@@ -81,8 +81,8 @@ class AgentClient:
 
     Attributes:
         floors: the operator's policy.
-        asked: what waits for people.
-        diagnosis: why agents do not get on.
+        asked: the questions that wait for people.
+        diagnosis: finds out why agents make no progress.
     """
 
     def __init__(self, client: Client, settings: Settings, signer: Signer) -> None:
@@ -99,16 +99,16 @@ class AgentClient:
     async def start(
         self, kind: str, input: AgentInput, *, id: str | None = None, owner: str, request: str = ""
     ) -> str:
-        """Start an agent and return its id, `<kind>-<8 hex digits>` where none is given.
+        """Start an agent and return its id, by default `<kind>-<8 hex digits>`.
 
         A start is idempotent by ``request``, the digest of the request that asks for it: repeated with the
-        same one it returns the id and starts nothing.
+        same digest, it returns the id and starts nothing.
 
         Raises:
-            AgentExistsError: there is or was an agent of that id.
-            StartRefusedError: the operator's policy does not let the owner.
+            AgentExistsError: there is or was an agent with that id.
+            StartRefusedError: the operator's policy does not allow it to the owner.
             SettingsError: that policy cannot be read.
-            TooManyAgentsError: the owner has as many at work as may be.
+            TooManyAgentsError: the owner has the maximum number of agents at work.
             UnusableValueError: no agent may have such an id, no person such a name, or the owner's agents
                 may not use such a path.
         """
@@ -137,7 +137,7 @@ class AgentClient:
         return id
 
     def start_rule(self, kind: str, owner: str) -> Rule:
-        """What the operator's policy says of agents of this kind that work for ``owner``.
+        """What the operator's policy says about agents of this kind that work for ``owner``.
 
         Raises:
             SettingsError: that policy cannot be read.
@@ -145,11 +145,11 @@ class AgentClient:
         return self.floors.rule(kind, owner)
 
     async def check_start(self, kind: str, input: AgentInput, owner: str) -> None:
-        """Let ``owner`` start such an agent, which is counted as started; raises as ``start`` does."""
+        """Check that ``owner`` may start such an agent, and count it; raises as ``start`` does."""
         check_person(owner)
         if isinstance(input, AskingInput):
             self._check_approvers(input.approvers)
-        # For a clear word at once; what counts is the same check where an activity opens it.
+        # For a clear error early on; what counts is the same check when an activity opens the path.
         for field, path in paths_of(input):
             check_path(self._roots.of(owner), field, path)
         try:
@@ -166,13 +166,13 @@ class AgentClient:
     ) -> AgentView:
         """The view of the agent's latest run, or of the run that was ``described``.
 
-        Where no worker answers ``within`` that time, what it asks is told as its history has it.
+        If no worker answers ``within`` that time, what it asks is read from its history.
 
         Raises:
-            NoSuchAgentError: there is no agent of that id.
+            NoSuchAgentError: there is no agent with that id.
         """
         described = described or await self.describe(id)
-        # A worker drops a run as it ends, and with it the queries of that moment.
+        # A worker evicts a run as it ends, and drops the queries of that moment.
         view = await patient_view_of(self._client, described, 1 if row_of(described).running else 2, within)
         await tell_recorded(self._client, view)
         view.requests = [self.floors.as_judged_now(each, view.kind) for each in view.requests]
@@ -181,15 +181,15 @@ class AgentClient:
         return view
 
     async def list_agents(self, wanted: AgentFilter, limit: int = 100) -> list[AgentRow]:
-        """The newest ``limit`` agents with these very values, one row a run; no past counts."""
+        """The newest ``limit`` agents with exactly these values now, one row a run."""
         rows = await rows_of(self._client, exactly(wanted), limit)
         return [row for row in rows if is_exactly(row, wanted)]
 
     async def inbox(self, who: str | None = None, limit: int = 5000) -> list[InboxRow]:
         """The open requests of running agents, all or those ``who`` may decide; newest agents first.
 
-        An agent with several open requests is listed with all of them if ``who`` may decide one. What agents
-        of one batch ask alike is one row.
+        An agent with several open requests is listed with all of them if ``who`` may decide one. Similar
+        questions of the agents of one batch are one row.
         """
         names = set[str]()
         if who is not None:
@@ -203,11 +203,11 @@ class AgentClient:
         return await open_questions(self._client, self.floors, rows, patience)
 
     async def batches(self, rows: Sequence[AgentRow], patience: timedelta) -> dict[str, BatchStatus]:
-        """How the batches of those of ``rows`` stand that have one under way, and answer in time, by id."""
+        """The status of the batches that ``rows`` have under way, by id, if their agents answer in time."""
         return await standings_of(self._client, rows, patience)
 
     async def refresh_premises(self, id: str, request_id: str, patience: timedelta) -> ApprovalRequest | None:
-        """An open request with its premises refreshed; None if they just were, or if it takes too long."""
+        """An open request with its premises refreshed; None if they just were, or it takes too long."""
         update = self._client.get_workflow_handle(id).execute_update(
             "look", request_id, result_type=ApprovalRequest
         )
@@ -233,7 +233,7 @@ class AgentClient:
     ) -> Decision:
         """Sign a decision for the agent's open request and send it, once.
 
-        Temporal keeps it where no worker runs; ``outcome`` says what the agent made of it.
+        Temporal keeps it if no worker runs; ``outcome`` says what the agent made of it.
 
         Args:
             id: the agent.
@@ -241,14 +241,14 @@ class AgentClient:
             by: who decides, an opaque id.
             note: the approver's note.
             edits: fields of the plan to change.
-            through: the entry point it came through, `cli` for example.
-            digest: how the digest that the approver saw begins; empty for the open one.
+            through: the entry point it came through, such as `cli`.
+            digest: a prefix of the digest that the approver saw; empty for the open one.
             decision_id: the decision counts once by this id; generated if empty.
             request_id: the request that is meant, if several may be open.
-            known: request and whole digest are those of a request that was asked, and need not be looked up.
+            known: the request id and full digest are known to belong to a request, so skip the lookup.
 
         Raises:
-            NoSuchAgentError: there is no agent of that id.
+            NoSuchAgentError: there is no agent with that id.
             NothingToDecideError: no request is open, or none with that digest.
             AgentClientError: the digest fits several open requests.
             SettingsError: the operator's policy cannot be read, so that nothing can be approved now.
@@ -264,7 +264,8 @@ class AgentClient:
             request_id, digest = await self._open_request(id, digest, request_id)
         now = datetime.now(UTC)
         decision = Decision(
-            # Unique within its agent; it is in history twice, with the decision and with the action.
+            # Unique within its agent. Short, because history holds it twice: with the decision and the
+            # action.
             id=decision_id or uuid.uuid4().hex[:16],
             request_id=request_id,
             digest=digest,
@@ -292,18 +293,18 @@ class AgentClient:
         return await found_in_answers(handle, "approvals", ApprovalsView, read, patience)
 
     async def tell(self, id: str, text: str) -> str:
-        """Steer the agent in words; like the next four this gives the id of the ``receipt``.
+        """Instruct the agent in words. Like the other steering methods, returns the id of the ``receipt``.
 
         Raises:
-            NoSuchAgentError: there is no agent of that id, or it has ended.
-            TooMuchSaidError: it has so much to read that only signals that matter are taken.
-            UnusableValueError: it says nothing, or too much.
+            NoSuchAgentError: there is no agent with that id, or it has ended.
+            TooMuchSaidError: its history only has room for more important signals.
+            UnusableValueError: the text is empty or too long.
         """
         check_words(text, "what it is told")
         return await self._steer(id, "tell", text, needless=True)
 
     async def choice(self, link: AnswerLink) -> ChoiceView | None:
-        """How the link of a letter stands; None if no worker answers.
+        """The state of a letter's link; None if no worker answers.
 
         Raises:
             NoSuchAgentError: the agent has ended.
@@ -315,7 +316,7 @@ class AgentClient:
         return await answer_of(handle, "choice", ChoiceView, arguments=[asked_by(link)])
 
     async def choose(self, link: AnswerLink, token: str) -> None:
-        """Give the agent the answer of a link, `token`; it verifies it, and counts one for each letter.
+        """Send the agent the answer of a link, `token`; the agent verifies it, and counts one per letter.
 
         Raises:
             NoSuchAgentError: the agent has ended.
@@ -336,7 +337,7 @@ class AgentClient:
         return await self._steer(id, "wake", *([WakeUp(until=until)] if until else []))
 
     async def upgrade(self, id: str) -> str:
-        """Ask the agent to start its history afresh, which then goes on on the current build."""
+        """Ask the agent to start its history afresh, and so continue on the current build."""
         return await self._steer(id, "upgrade")
 
     async def batch(self, id: str, command: BatchCommand) -> str:
@@ -347,9 +348,9 @@ class AgentClient:
     async def receipt(
         self, id: str, receipt: str, patience: timedelta = timedelta(seconds=5)
     ) -> Receipt | None:
-        """What came of what was sent; None if the agent has not said within ``patience``.
+        """What came of a signal; None if the agent has not said within ``patience``.
 
-        Temporal keeps what was sent, and the agent takes it once a worker runs.
+        Temporal keeps the signal, and the agent takes it once a worker runs.
         """
         handle = self._client.get_workflow_handle(id)
         return await found_in_answers(
@@ -365,10 +366,10 @@ class AgentClient:
             await self._client.get_workflow_handle(id).cancel()
 
     async def ending(self, id: str, *, wait: bool) -> Ending:
-        """How the agent closed; without ``wait``, maybe that it still runs.
+        """How the agent closed; without ``wait``, it may say that the agent still runs.
 
         Raises:
-            NoSuchAgentError: there is no agent of that id.
+            NoSuchAgentError: there is no agent with that id.
         """
         row = row_of(await self.describe(id))
         return await ending_of(self._client, row, wait=wait)
@@ -377,7 +378,7 @@ class AgentClient:
         """What Temporal knows about the agent's latest run; needs no worker.
 
         Raises:
-            NoSuchAgentError: there is no agent of that id.
+            NoSuchAgentError: there is no agent with that id.
         """
         async with for_agent(id):
             return await self._client.get_workflow_handle(id).describe()
@@ -388,7 +389,7 @@ class AgentClient:
                 raise UnusableValueError(f"nobody is in the group {name}, so that nobody could approve.")
 
     async def _open_request(self, id: str, digest: str, request_id: str) -> tuple[str, str]:
-        """Request id and digest of the open request; Temporal knows them even if no worker answers."""
+        """Request id and digest of the open request; Temporal has them even if no worker answers."""
         description = await self.describe(id)
         row = row_of(description)
         if not row.running:
@@ -412,7 +413,7 @@ class AgentClient:
         return receipt
 
     async def _signal(self, id: str, name: str, *arguments: Any, needless: bool = False) -> None:
-        # Not in a loop: the client retries under one request id, so that the server takes it once.
+        # No retry loop: the client itself retries under one request id, so the server takes it once.
         try:
             await self._client.get_workflow_handle(id).signal(name, args=arguments)
         except RPCError as error:

@@ -1,4 +1,4 @@
-"""Finds out what keeps an agent from getting on: from its row, and from what Temporal describes of it."""
+"""Finds out why an agent makes no progress, from its row and from Temporal's description of it."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ from common.settings import SettingsError
 from common.temporal.converter import UNREADABLE
 from common.temporal.search_attributes import APPROVAL, MORE
 
-# A task that waited so long for a worker may have none; a busy one is given the time.
+# A task that has waited this long may have no worker; a busy worker is given the time.
 UNSERVED_AFTER = timedelta(seconds=10)
-# A wake-up is seen in visibility a moment after it.
+# Visibility shows a wake-up with a delay.
 OVERDUE_AFTER = timedelta(minutes=2)
-# How many agents of a list are looked at closer, for how long in all, and how many at the same time.
+# How many agents of a list are examined closely, for how long in all, and how many in parallel.
 FEW, BRIEFLY, AT_ONCE = 100, timedelta(seconds=1), 16
-# For how long it is known whether a queue is polled.
+# Seconds for which the pollers of a queue are cached.
 POLLED_FOR = 5.0
-# The last failure of a workflow task is among its last events; later attempts leave none.
+# A workflow task's failure is among the last events: further attempts add none.
 LAST_EVENTS = 20
 
 
@@ -59,7 +59,7 @@ class Diagnosis:
 
     Args:
         client: a client of the agents' namespace.
-        directory: the groups of people, for approvals that nobody could give.
+        directory: the groups of people, to find approvals that nobody could give.
         queue: the agents' task queue.
     """
 
@@ -68,7 +68,7 @@ class Diagnosis:
         self._polled: dict[tuple[str, int], tuple[float, Pollers]] = {}
 
     async def workers(self) -> Pollers:
-        """The workers that take agents' tasks, as it was known a few seconds ago.
+        """The workers that take agents' tasks, as of a few seconds ago.
 
         Raises:
             RPCError: Temporal could not be asked.
@@ -78,12 +78,12 @@ class Diagnosis:
     def of_row(
         self, row: AgentRow, now: datetime, workers: Mapping[str, Pollers] | None = None
     ) -> list[Trouble]:
-        """What a row of visibility shows; an agent may be in trouble that it does not show.
+        """The trouble that a row of visibility shows; the agent may be in trouble that the row does not show.
 
         Args:
             row: the agent.
             now: the time.
-            workers: those there are by task queue, where that is known.
+            workers: the workers by task queue, as far as known.
         """
         if not row.running:
             return []
@@ -109,17 +109,17 @@ class Diagnosis:
         patience: timedelta = BRIEFLY,
         quiet: bool = False,
     ) -> int:
-        """Write down the trouble that each of `rows` is in; at few is looked closely, and briefly.
+        """Set the trouble of each of `rows`; a few of them are examined closely, within a time limit.
 
         Args:
             rows: agents as visibility knows them.
             now: the time.
-            most: at so many is looked closely, those that show trouble first.
-            patience: for so long.
-            quiet: look closely also at those that neither show trouble nor work.
+            most: how many to examine closely; those that show trouble come first.
+            patience: the time limit.
+            quiet: also examine those that neither show trouble nor work.
 
         Returns:
-            At how many was looked closely.
+            How many were examined closely.
 
         Raises:
             RPCError: Temporal could not be asked.
@@ -156,7 +156,7 @@ class Diagnosis:
         Args:
             described: its latest run.
             now: the time.
-            requests: what it asks people, as far as it answers.
+            requests: its open requests, if it answers.
 
         Raises:
             RPCError: Temporal could not be asked.
@@ -168,7 +168,7 @@ class Diagnosis:
         if requests:
             found = [each for each in found if each.cause is not Cause.WAITS_FOR_NOBODY]
             found += filter(None, [self._nobody(row.id, request) for request in requests])
-        # What visibility guesses of these, the description knows.
+        # Of these, visibility has only guesses and the description has facts.
         gone = any(each.cause is Cause.BUILD_GONE for each in found)
         task = None if gone else await self._task(described, row.pinned_to, now)
         found = [each for each in found if each.cause not in (Cause.TASK_FAILS, Cause.NO_WORKER)]
@@ -179,14 +179,14 @@ class Diagnosis:
         return [*found, *filter(None, [long_history(described)])]
 
     def _people(self, named: Sequence[str]) -> set[str]:
-        """Who is named, each group by its members; by its name while their file cannot be read."""
+        """The people named, with groups replaced by their members if the groups can be read."""
         try:
             return set(self._directory.people(named))
         except SettingsError:
             return set(named)
 
     def _nobody(self, id: str, request: ApprovalRequest) -> Trouble | None:
-        """A request that too few could decide, now and later."""
+        """The trouble of a request that too few people could ever decide."""
         policy = request.policy
         people = self._people(policy.deciders(escalated=bool(policy.escalate_to)))
         if not policy.requester_may_approve:
@@ -205,7 +205,7 @@ class Diagnosis:
         pending = described.raw_description.pending_workflow_task
         if pending.attempt > 1:
             error, worker = await self._last_task_error(described)
-            # The first time-out is that of a worker that died; its successor has the task by then.
+            # The first time-out is due to a worker that died; another one has the task by now.
             if error is None and pending.attempt == 2:
                 return None
             kind = described.workflow_type
@@ -229,12 +229,12 @@ class Diagnosis:
         if not queue or now - since < UNSERVED_AFTER:
             return None
         found = await self._pollers(queue, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY)
-        # A queue that the agent's build never polled is served as if the agent were pinned to none.
+        # If the agent's build never polled this queue, it is served as if the agent were not pinned.
         served = found.serve(row.pinned_to) or found.serve("")
         return None if served else no_worker(queue, since, found)
 
     async def _workers_of(self, rows: Sequence[AgentRow]) -> dict[str, Pollers]:
-        """The workers that there are for those of `rows` that only some may serve, by task queue."""
+        """The workers, by task queue, for those of `rows` that are pinned to a build."""
         kind = TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW
         return {
             queue: await self._pollers(queue, kind) for queue in {row.queue for row in rows if row.pinned_to}
@@ -248,7 +248,7 @@ class Diagnosis:
         return found
 
     async def _last_task_error(self, described: WorkflowExecutionDescription) -> tuple[str | None, str]:
-        """Why the last workflow task failed, and at which worker; None where it ran out of time instead."""
+        """Why the last workflow task failed, and at which worker; None if it timed out instead."""
         info = described.raw_description.workflow_execution_info
         request = GetWorkflowExecutionHistoryReverseRequest(
             namespace=self._client.namespace, execution=info.execution, maximum_page_size=LAST_EVENTS

@@ -12,15 +12,15 @@ from common.names import is_storable
 
 
 class AgentClientError(Exception):
-    """A request about agents that cannot be done; the message is one line for a person."""
+    """A request about agents that cannot be carried out; the message is one line for a person."""
 
 
 class NoSuchAgentError(AgentClientError):
-    """There is no agent of that id, or it has closed."""
+    """There is no agent with that id, or it has closed."""
 
 
 class AgentExistsError(AgentClientError):
-    """There is an agent of that id already. Ids are not reused: idempotency keys are made of them."""
+    """There is an agent with that id already. Ids are not reused, because idempotency keys contain them."""
 
 
 def taken(id: str) -> AgentExistsError:
@@ -29,11 +29,11 @@ def taken(id: str) -> AgentExistsError:
 
 
 class TooManyAgentsError(AgentClientError):
-    """An owner has as many agents at work as may be."""
+    """An owner has the maximum number of agents at work."""
 
 
 class TooMuchSaidError(AgentClientError):
-    """The agent's history takes no more of what it need not hear, or nothing any more."""
+    """The agent's history has no room left for signals that are not essential, or for any."""
 
 
 class NothingToDecideError(AgentClientError):
@@ -41,7 +41,7 @@ class NothingToDecideError(AgentClientError):
 
 
 class BuildRefusedError(AgentClientError):
-    """A build of the workers that cannot be made current or taken away, or to which an agent cannot move."""
+    """A build cannot be made current or removed, or an agent cannot move to it."""
 
 
 class StartRefusedError(AgentClientError):
@@ -69,11 +69,11 @@ async def for_agent(id: str) -> AsyncIterator[None]:
 def one_open_request(
     id: str, open_requests: Sequence[tuple[str, str]], digest: str, request_id: str = ""
 ) -> tuple[str, str]:
-    """The one of an agent's open requests, (id, digest) each, that fits the id and the digest's beginning.
+    """The one of an agent's open requests, (id, digest) each, that matches the id and the digest's prefix.
 
     Raises:
         NothingToDecideError: no request is open, or none with that id and digest.
-        AgentClientError: several are open, and it is not said which is meant.
+        AgentClientError: several match, and it is unclear which is meant.
     """
     if not open_requests:
         raise NothingToDecideError(f"nothing to decide: agent {id} does not wait for an approval now.")

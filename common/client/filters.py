@@ -1,4 +1,4 @@
-"""What agents are looked for by: the options of `find` and `list`, and the query parameters of `/agents`."""
+"""Search criteria for agents: the options of `find` and `list`, and the query parameters of `/agents`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Words = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class AgentFilter(BaseModel, frozen=True):
-    """What is looked for; what is not given asks for nothing. Times are read as in `common/grammar.py`."""
+    """Criteria; those not given match every agent. Times are read as in `common/grammar.py`."""
 
     kind: Words | None = Field(None, description="Only this kind.")
     owner: Words | None = Field(None, description="Only this owner's.")

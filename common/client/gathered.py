@@ -1,7 +1,7 @@
-"""What the agents of one batch ask alike, decided together: one signed decision for each, on what was shown.
+"""Similar questions of a batch's agents, decided together: one signed decision each, on what was shown.
 
-Nothing here decides for several at once. Whoever decides was shown each question with the digest of its plan,
-and gets a decision signed for each of them; the agents judge them one by one, as any other.
+No decision covers several questions. The person who decides was shown each question with the digest of its
+plan, and a decision is signed for each; the agents judge them one by one, like any other.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ from common.names import check_words
 from common.temporal import search_attributes
 from common.temporal.search_attributes import MORE
 
-# As many agents of a batch may be at work at once, and several batches may share an id.
+# A batch may have 1,000 agents at work at once, and several batches may share an id.
 MAX_ASKING = 5000
-# What is decided in one go; how long all of its agents together are asked what they ask, and what came of it.
+# Questions decided in one go; how long to wait, in all, for what their agents ask, and for the outcomes.
 MAX_DECIDED = 200
 ASKING_PATIENCE = timedelta(seconds=8)
 OUTCOME_PATIENCE = timedelta(seconds=5)
-# The same words whether there is no such agent, it is of another batch, or it asks them nothing any more.
+# The same words whether there is no such agent, it is of another batch, or it no longer asks this person.
 NOT_THERE = "nothing is asked of you there, or not any more"
 
 # Whether somebody may see the agent, given those who may decide what it asks.
@@ -53,10 +53,10 @@ Sees = Callable[[AgentRow, Set[str]], bool]
 
 @dataclass(frozen=True)
 class Answer:
-    """What somebody says to several questions of a batch, through which entry point.
+    """What a person says to several questions of a batch, through which entry point.
 
-    ``token`` is of this one form or command: sent again, each decision counts once. ``sees`` says whether
-    they may see an agent of that batch; to whoever may not, it does not exist.
+    ``token`` identifies this one form or command: sent again, each decision counts once. ``sees`` says
+    whether the person may see an agent of that batch; otherwise it does not exist for them.
     """
 
     batch: str
@@ -81,7 +81,7 @@ class Gathered:
         self._free = asyncio.Semaphore(ASKED_AT_ONCE)
 
     async def asking(self, batch: str, sees: Sees) -> list[AgentRow]:
-        """The agents of a batch, named by its id or by its agent's, that ask something; by their ids."""
+        """The agents of a batch, given by its id or by its agent's, that ask something; sorted by id."""
         attribute = search_attributes.BATCH_ID.name
         conditions = [
             f"({attribute} = {quote(batch)} OR {items_of(batch)})",
@@ -113,7 +113,7 @@ class Gathered:
         limit: int = MAX_DECIDED,
         patience: timedelta | None = None,
     ) -> AskedPage:
-        """The same of `rows`, agents that ask something, in the order of their ids; `batch` may be empty."""
+        """The same for `rows`, agents that ask something, sorted by id; `batch` may be empty."""
         rest = [row for row in rows if row.id > after]
         chosen = rest[:limit]
         until = _after(patience or ASKING_PATIENCE)
@@ -146,13 +146,13 @@ class Gathered:
         return pages
 
     async def answer(self, answer: Answer, shown: Sequence[ShownQuestion]) -> list[Answered]:
-        """Decide `shown`, `MAX_DECIDED` at most, and say what became of each; the others of them go on.
+        """Decide `shown`, at most `MAX_DECIDED`, and say what became of each; a refusal stops no other.
 
         Raises:
             SettingsError: the operator's policy cannot be read, so that nothing can be approved now.
             UnusableValueError: no person may have such a name, or a rejection has no reason.
             ValidationError: the note is too long.
-            RPCError: Temporal was out of reach; sent again under the same token, each counts once.
+            RPCError: Temporal was out of reach; if sent again with the same token, each counts once.
         """
         if answer.verdict is Verdict.REJECT:
             check_words(answer.note, "the reason")
@@ -162,7 +162,7 @@ class Gathered:
         return list(await asyncio.gather(*(self._judged(each, until) for each in sent)))
 
     async def _asked(self, row: AgentRow, until: float) -> tuple[Sequence[ApprovalRequest], bool]:
-        """What an agent asks, and whether it says so itself; if not in time, its history does."""
+        """What an agent asks, and whether it answered itself; if not in time, its history is read."""
         view = await self._view(row.id, until)
         if view is None:
             async with self._free:
@@ -172,7 +172,7 @@ class Gathered:
         return [self._agents.floors.as_judged_now(each, row.kind) for each in requests], view is not None
 
     async def _view(self, id: str, until: float) -> ApprovalsView | None:
-        """What an agent asks and what it was told; None if no worker answers in time."""
+        """What an agent asks, and the decisions it got; None if no worker answers in time."""
         async with self._free:
             patience = min(QUERY_PATIENCE, timedelta(seconds=until - time.monotonic()))
             if patience <= timedelta():
@@ -180,7 +180,7 @@ class Gathered:
             return await answer_of(self._client.get_workflow_handle(id), "approvals", ApprovalsView, patience)
 
     async def _decide(self, answer: Answer, shown: ShownQuestion, until: float) -> Answered:
-        """Send the decision on one question, unless it is known by now to be in vain."""
+        """Send the decision on one question, unless it is already known to be refused."""
         id = answer.decision_id(shown)
 
         def refused(reason: str) -> Answered:
@@ -188,7 +188,7 @@ class Gathered:
 
         view = await self._view(shown.id, until)
         async with self._free:
-            # Before any check: whoever has decided may no longer be asked, and still learns how it went.
+            # Before any check: people who have decided may no longer be asked, but still learn the outcome.
             if view and (record := judged(view.decisions, id)):
                 same = (record.decision.verdict, record.decision.note) == (answer.verdict, answer.note)
                 return _of(shown, record) if same else refused("it was decided otherwise by the same key")

@@ -1,4 +1,4 @@
-"""What waits for people: the open requests of running agents, as visibility or the agents themselves tell."""
+"""What waits for people: the open requests of running agents, from visibility or the agents themselves."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from common.client.visibility import ASKING, quote, rows_of
 from common.temporal import search_attributes
 from common.temporal.search_attributes import MORE
 
-# Programs are told the questions of so many rows, the newest, and wait for them so long.
+# For programs: how many of the newest rows get their questions, and how long to wait for these.
 QUESTIONS_TOLD, QUESTION_PATIENCE = 100, timedelta(seconds=1)
-# How many agents are asked at the same time.
+# How many agents are asked in parallel.
 ASKED_AT_ONCE = 20
 
 # How many answers of agents are kept.
 MAX_SAID = 5000
-# The clock of the policy file may be so far from that of agents, which count whole seconds.
+# How far the policy file's clock may be from that of the agents, which count whole seconds.
 CLOCKS_DIFFER = timedelta(seconds=2)
 
 # Requests as id and digest.
@@ -37,7 +37,7 @@ Requests = list[tuple[str, str]]
 class OpenQuestion:
     """An open question in full: the request, and who has sent a decision that is not judged yet.
 
-    `live` is false where no worker answered, and it is as its agent's history has it.
+    `live` is false if no worker answered, and it was read from the agent's history.
     """
 
     request: ApprovalRequest
@@ -51,7 +51,7 @@ class OpenQuestion:
         return tuple(dict.fromkeys([*votes, *(each.decision.by for each in self.undecided)]))
 
     def overdue(self, now: datetime) -> bool:
-        """Whether people let every reminder pass, or it was escalated, or has expired."""
+        """Whether the last reminder has passed, or it was escalated, or has expired."""
         request = self.request
         ends = [each for each in (request.escalate_at, request.expires_at) if each]
         last = [request.remind_at[-1]] if request.remind_at else []
@@ -63,16 +63,16 @@ class Inbox:
 
     def __init__(self, client: Client, floors: Floors) -> None:
         self._client, self._floors = client, floors
-        # What agents said that were asked because the policy has changed; each is asked once.
+        # The answers of agents that had to be asked themselves; each is asked once.
         self._said: dict[tuple[object, ...], tuple[ApprovalRequest, ...]] = {}
 
     async def open_requests(self, names: Set[str], limit: int) -> list[InboxRow]:
         """The open requests of the newest ``limit`` agents that ask anybody or, if given, one of ``names``.
 
-        It is read from visibility alone: it needs no worker and is quick. Only agents that ask more, or more
-        people, than their search attributes hold, or that asked before the policy changed, are asked
-        themselves; where one does not answer, its history is. A row whose request is `MORE` stands for those
-        that such an agent has besides and that cannot be known just now.
+        They come from visibility alone, which needs no worker and is quick. Only agents that ask more, or
+        more people, than their search attributes hold, or that asked before the policy changed, are asked
+        themselves; if one does not answer, its history is read. A row whose request is `MORE` stands for
+        further requests of such an agent that cannot be known just now.
         """
         conditions = [ASKING, "ExecutionStatus = 'Running'"]
         if names:
@@ -99,7 +99,7 @@ class Inbox:
         ]
 
     async def deciders(self, rows: Sequence[AgentRow]) -> list[Set[str]]:
-        """Who may decide what each of these agents asks, by now; with `MORE` where that is not all."""
+        """Who may now decide what each of these agents asks; includes `MORE` if there may be others."""
         free, silent = asyncio.Semaphore(ASKED_AT_ONCE), set[str]()
 
         async def of(row: AgentRow) -> Set[str]:
@@ -111,9 +111,9 @@ class Inbox:
         return await asyncio.gather(*map(of, rows))
 
     def _may_have_changed(self, row: AgentRow) -> bool:
-        """Whether the policy may ask others by now than those whom the agent's search attribute names.
+        """Whether the policy may by now ask other people than the agent's search attribute names.
 
-        The agent writes them anew with the next decision, reminder or question.
+        The agent updates the attribute with its next decision, reminder or question.
         """
         changed_at = self._floors.changed_at()
         if changed_at is None:
@@ -126,14 +126,14 @@ class Inbox:
         return how or ""
 
     def _holds_more(self, row: AgentRow, names: Set[str]) -> bool:
-        """Whether the agent alone knows all that it asks, or whether it asks one of ``names``."""
+        """Whether only the agent knows everything it asks, or whether it asks one of ``names``."""
         unsure = bool(names) and MORE in row.approvers and not names & set(row.approvers)
         return unsure or self._may_have_changed(row) or search_attributes.is_cut(row.waiting_for)
 
     async def _asked(
         self, row: AgentRow, names: Set[str], silent: set[str]
     ) -> tuple[Requests, Sequence[str]]:
-        """What an agent asks, and whom, by itself or its history; ``silent`` are queues nobody answers of."""
+        """What an agent asks, and whom, from it or its history; ``silent`` are queues without an answer."""
         key, is_cut = (row.run_id, row.waiting_for, *row.approvers), search_attributes.is_cut(row.waiting_for)
         asked = self._said.get(key)
         if asked is None:
@@ -144,7 +144,7 @@ class Inbox:
             found = (await recorded_of(self._client, row)).requests if view is None else view.open
             is_whole = view is not None or (not is_cut and len(found) == len(known))
             if not is_whole:
-                # Of the rest nobody can say whom it asks.
+                # Nobody can say whom the other requests ask.
                 requests = _in_attributes(row, set())
                 named = names & {*row.approvers, *_deciders(self._judged(row, found))}
                 return (requests if named or not names else []), row.approvers
@@ -163,15 +163,15 @@ class Inbox:
 
 
 async def approvals_of(client: Client, row: AgentRow, patience: timedelta) -> ApprovalsView | None:
-    """What a running agent says that it asks; None if no worker answers in time."""
+    """What an agent says it asks; None if no worker answers in time."""
     return await answer_of(client.get_workflow_handle(row.id), "approvals", ApprovalsView, patience)
 
 
 def gathered(rows: Iterable[InboxRow]) -> list[InboxRow]:
-    """The rows, with one for all that agents of one batch ask alike: at the same node, of the same people.
+    """The rows, with one row for similar questions of a batch's agents: at the same node, of the same people.
 
-    Visibility knows no more of a question. Whoever decides them together is shown each, and they are told
-    apart by their words and policies; see `common/client/asked.py`.
+    Visibility knows no more about a question. People who decide them together are shown each, grouped by
+    words and policies; see `common/client/asked.py`.
     """
     found = dict[tuple[object, ...], InboxRow]()
     for row in rows:
@@ -188,7 +188,7 @@ async def open_questions(
 ) -> dict[tuple[str, str], OpenQuestion]:
     """The open questions of these agents, by agent and request.
 
-    An agent is asked itself for as long as `patience`, then its history. What neither tells is left out.
+    An agent is asked for as long as `patience`, then its history is read. Questions in neither are left out.
     """
     free = asyncio.Semaphore(ASKED_AT_ONCE)
 
@@ -216,7 +216,7 @@ async def open_questions(
 def with_questions(
     rows: Sequence[InboxRow], questions: Mapping[tuple[str, str], OpenQuestion], now: datetime
 ) -> list[InboxRow]:
-    """The rows, those with what is asked whose question was found."""
+    """The rows, with the question where it was found."""
     told = {
         key: {
             "question": each.request.question,
@@ -241,13 +241,13 @@ async def how_request_ended(
     """How a request ended, in words; empty while it is open; None if nobody can say just now.
 
     Args:
-        client: of the agent's namespace.
-        agent: who asked.
-        request_id: of what was asked.
-        digest: of the plan that it was asked about.
+        client: a client of the agent's namespace.
+        agent: the id of the agent that asked.
+        request_id: the id of the request.
+        digest: the digest of its plan.
         exactly: ask the agent itself; otherwise its search attributes suffice, which need no replay but may
             lag behind.
-        patience: how long the agent is asked.
+        patience: how long to wait for the agent's answer.
     """
     handle = client.get_workflow_handle(agent)
     try:
@@ -265,13 +265,13 @@ async def how_request_ended(
     view = await approvals_of(client, row, patience)
     if view is not None and (how := view.closed.get(request_id)):
         return how
-    # An agent that cannot answer may still be decided: its decisions wait with Temporal.
+    # A request can be decided even if its agent cannot answer: decisions wait with Temporal.
     is_open = is_named or (view is not None and any(each.id == request_id for each in view.open))
     return "" if is_open else None
 
 
 def node_of(request_id: str) -> str:
-    """The node at which an agent asks, as the id of its request has it."""
+    """The node at which an agent asks, taken from the request's id."""
     return request_id.rpartition("-")[0]
 
 

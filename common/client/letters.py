@@ -1,4 +1,4 @@
-"""What the link of a letter asks of an agent, and the mail by which it gives the agent its answer."""
+"""The links in letters: how an agent is asked about one, and the mail that brings it the answer."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from common.mail import ChoiceAsked, IncomingMail, MailKind
 
 
 def asked_by(link: AnswerLink) -> ChoiceAsked:
-    """How an agent is asked about a link."""
+    """The query argument by which an agent is asked about a link."""
     return ChoiceAsked(recipient=link.recipient, letter=link.letter, choice=link.choice)
 
 
 def answer_by(link: AnswerLink, token: str) -> IncomingMail:
-    """The answer of a link, `token`, as mail that came in."""
+    """The answer of a link, `token`, as incoming mail."""
     return IncomingMail(
         message_id=asked_by(link).message_id,
         thread=link.recipient,

@@ -1,4 +1,4 @@
-"""How much one owner and one agent may be given, so that nobody crowds out others or what matters."""
+"""Limits per owner and per agent, so that nobody crowds out others, or essential signals."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from common.client.trouble import Cause, Trouble
 from common.client.visibility import exactly
 from common.hints import command
 
-# For how long a count of an owner's agents is good; what is started meanwhile is added to it.
+# Seconds for which a count of an owner's agents is cached; starts meanwhile are added to it.
 COUNTED_FOR = 1.0
 MAX_OWNERS = 10_000
-# The server takes 10,000 signals into one history. From so many events on an agent is told nothing, which
-# leaves room for decisions, pause and wake.
+# The server takes 10,000 signals into one history. From this many events on, an agent gets no instructions,
+# which leaves room for decisions, pause and wake.
 MAX_EVENTS = 8_000
-# The server terminates an agent at 50 MB of history, or 51,200 events. From so many on it takes decisions and
-# cancel alone: there is room for a thousand decisions and more.
+# The server terminates an agent at 50 MB of history, or 51,200 events. From this many on, it only gets
+# decisions and cancel, which leaves room for more than a thousand decisions.
 MAX_STEERED_EVENTS = 40_000
 NEAR_BYTES = 40 * 1024 * 1024
-# Until a worker has taken what is sent to it alone.
+# How long to wait for a worker to take an update.
 UPDATE_PATIENCE = timedelta(seconds=5)
 TAKES = "decisions, pause, resume, wake and cancel"
 # The server's limit of a fairness key.
@@ -38,29 +38,29 @@ KEY_BYTES = 64
 
 
 def priority_of(owner: str) -> Priority:
-    """How Temporal hands out the tasks of an owner's agents: owners take turns, whoever has more agents."""
+    """The priority of an owner's agents: owners take turns, however many agents each has."""
     key = owner if len(owner.encode()) <= KEY_BYTES else hashlib.sha256(owner.encode()).hexdigest()
     return Priority(fairness_key=key) if key else Priority.default
 
 
 class OwnerQuota:
-    """Holds each owner to so many agents at work at once; those that sleep or wait do not count.
+    """Limits how many agents of an owner work at once; those that sleep or wait do not count.
 
-    Visibility is a moment behind, and every process counts for itself: an owner who starts many at once may
-    get a few more.
+    Visibility lags a little, and every process counts for itself: an owner who starts many at once may get a
+    few more.
     """
 
     def __init__(self, client: Client, most: int | None) -> None:
         self._client = client
         self._most = most
-        # By owner: when the agents were counted, and how many there are with those started since.
+        # By owner: when the agents were counted, and the count plus those started since.
         self._counted: dict[str, tuple[float, int]] = {}
 
     async def take(self, owner: str) -> None:
-        """Count one agent more.
+        """Count one more agent.
 
         Raises:
-            TooManyAgentsError: the owner has as many at work as may be.
+            TooManyAgentsError: the owner has the maximum at work.
         """
         if self._most is None:
             return
@@ -80,7 +80,7 @@ class OwnerQuota:
 
 
 def check_room(description: WorkflowExecutionDescription, *, needless: bool) -> None:
-    """Let an agent be sent something, `needless` or not, if its history has room.
+    """Check that an agent's history has room for a signal; one that is `needless` needs more room.
 
     Raises:
         TooMuchSaidError: it has not.
@@ -99,12 +99,12 @@ def check_room(description: WorkflowExecutionDescription, *, needless: bool) -> 
 async def send_past_limit(
     client: Client, id: str, name: str, arguments: Sequence[Any], *, needless: bool
 ) -> None:
-    """Hand an agent what Temporal takes no more as a signal, which takes a worker.
+    """Send an agent, as an update, what Temporal no longer takes as a signal; this needs a running worker.
 
-    What is `needless` waits: taken twice it would say something else.
+    What is `needless` is refused: delivered twice, it would mean something else.
 
     Raises:
-        TooMuchSaidError: it was not sent; or no worker has taken it in time, and one may yet.
+        TooMuchSaidError: it was not sent; or no worker has taken it in time, but one still may.
     """
     full = f"agent {id} has had as many signals as Temporal takes into one history"
     if needless:
@@ -122,7 +122,7 @@ async def send_past_limit(
 
 
 def long_history(description: WorkflowExecutionDescription) -> Trouble | None:
-    """An agent whose history has little room left."""
+    """The trouble of an agent whose history has little room left; None if it has enough."""
     events = description.history_length
     size = description.raw_description.workflow_execution_info.history_size_bytes
     if events < MAX_EVENTS and size < NEAR_BYTES:

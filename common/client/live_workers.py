@@ -1,4 +1,4 @@
-"""Workers as they tell the server of themselves every few seconds: what they are, and how busy."""
+"""Workers as they report themselves to the server every few seconds: what they are, and how busy."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from temporalio.client import Client
 
 from common.client.visibility import quote
 
-# A worker tells at least once a minute; one that has not for longer is gone.
+# A worker reports at least once a minute; one that has not for longer is gone.
 HEARD_WITHIN = timedelta(seconds=90)
 PAGE = 1000
 MAX_WORKERS = 10_000
-# How the plugin is called by which a worker tells which kinds it serves.
+# Prefix of the plugin name in which a worker lists the kinds it serves.
 KINDS_TOLD = "kinds: "
 
 
@@ -30,7 +30,7 @@ class Slots:
 
     @property
     def all_used(self) -> bool:
-        """Whether it can take no more."""
+        """Whether no slot is free."""
         return 0 < self.of <= self.used
 
     def __str__(self) -> str:
@@ -44,12 +44,12 @@ class LiveWorker:
     Attributes:
         identity: how it names itself to the server.
         build: `deployment:build`; empty for an unversioned one.
-        workflows: tasks of agents.
-        activities: calls.
+        workflows: slots for workflow tasks.
+        activities: slots for activities.
         cached: agents that it keeps in memory.
         ending: whether it takes no more work.
-        silent: for how long it has told nothing; it does so every few seconds while it runs.
-        kinds: the kinds of agents that it serves; none where it does not tell.
+        silent: time since its last report; it reports every few seconds while it runs.
+        kinds: the kinds of agents that it serves; empty if it does not say.
     """
 
     identity: str
@@ -63,10 +63,10 @@ class LiveWorker:
 
 
 async def live_workers(client: Client, queue: str) -> list[LiveWorker]:
-    """The workers of a task queue that were heard of lately, by identity.
+    """The workers of a task queue that have reported lately, sorted by identity.
 
     Raises:
-        RPCError: Temporal could not be asked, or is older than what it is asked for.
+        RPCError: Temporal could not be asked, or is too old for this request.
     """
     now, found = datetime.now(UTC), list[WorkerHeartbeat]()
     request = ListWorkersRequest(
@@ -83,7 +83,7 @@ async def live_workers(client: Client, queue: str) -> list[LiveWorker]:
 
 
 def busiest(workers: Sequence[LiveWorker]) -> list[LiveWorker]:
-    """The same, those first whose activities leave the least room."""
+    """The workers, those with the fewest free activity slots first."""
     return sorted(workers, key=lambda each: each.activities.of - each.activities.used)
 
 
@@ -91,7 +91,7 @@ def _worker_of(told: WorkerHeartbeat, now: datetime) -> LiveWorker:
     version = told.deployment_version
     return LiveWorker(
         identity=told.worker_identity,
-        # An unversioned one makes up a build of its own, of no deployment.
+        # An unversioned worker makes up a build id, without a deployment.
         build=f"{version.deployment_name}:{version.build_id}" if version.deployment_name else "",
         workflows=_slots_of(told.workflow_task_slots_info),
         activities=_slots_of(told.activity_task_slots_info),

@@ -1,4 +1,4 @@
-"""Moves agents that are pinned to a build of the workers to the current one."""
+"""Moves agents that are pinned to another build to the current one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LOOK_AGAIN = 0.2
 
 
 class Moved(BaseModel):
-    """What came of a move: whether the agent is on the current build now, and in words."""
+    """The outcome of a move: whether the agent is on the current build now, and in words."""
 
     id: str
     moved: bool
@@ -40,10 +40,10 @@ class Moved(BaseModel):
 
 
 class Moves:
-    """Moves agents to the build that is current, forwards or, after a rollback, backwards.
+    """Moves agents to the current build, forwards or, after a rollback, backwards.
 
-    An agent that can starts its history afresh there. Any other goes over as it is, so that its history has
-    to replay on that build: if it does not, the agent is left where it was.
+    An agent that can start its history afresh does so there. Any other moves as it is, so its history has to
+    replay on that build; if it does not, the agent is left where it was.
 
     Every method may raise `RPCError`: Temporal was out of reach for longer than the client's patience.
     """
@@ -55,7 +55,7 @@ class Moves:
         """Move an agent, or a page of a batch.
 
         Raises:
-            NoSuchAgentError: there is none of that id, or it has ended.
+            NoSuchAgentError: there is none with that id, or it has ended.
             TooMuchSaidError: its history takes no more signals.
         """
         described = await self._agents.describe(id)
@@ -82,7 +82,7 @@ class Moves:
         return await self._gone_over(described, target, why)
 
     async def _started_afresh(self, described: WorkflowExecutionDescription, target: str) -> Moved | None:
-        """Ask the agent to start its history afresh; None where it cannot."""
+        """Ask the agent to start its history afresh; None if it cannot."""
         id, there = described.id, _named(target)
         receipt = await self._agents.upgrade(id)
         end, taken = time.monotonic() + PATIENCE.total_seconds(), False
@@ -100,14 +100,14 @@ class Moves:
         return Moved(id=id, moved=taken, words=words)
 
     async def _gone_over(self, described: WorkflowExecutionDescription, target: str, why: str) -> Moved:
-        """Have an agent's next task done by the other build, by which it is pinned there from then on."""
+        """Have the other build do an agent's next task, which pins the agent there."""
         id, there = described.id, _named(target)
         override: VersioningOverride = AutoUpgradeVersioningOverride()
         if target:
             name, _, build = target.partition(":")
             override = OneTimeVersioningOverride(WorkerDeploymentVersion(name, build))
         await self._override(described, override)
-        # It has a next task now; a page of a batch passes over what it does not know.
+        # This gives it a next task; a page of a batch ignores signals it does not know.
         await self._agents.upgrade(id)
         end = time.monotonic() + PATIENCE.total_seconds()
         attempts = max(1, described.raw_description.pending_workflow_task.attempt)
@@ -115,7 +115,7 @@ class Moves:
             now = await self._agents.describe(id)
             done = name_of(now.raw_info.versioning_info.deployment_version)
             if done == target or now.run_id != described.run_id:
-                if not target:  # such an override would stay; the other ends with the task
+                if not target:  # this override would stay; the one-time one ends with the task
                     await self._override(now, None)
                 return Moved(id=id, moved=True, words=f"went over to {there}: {why}")
             if now.raw_description.pending_workflow_task.attempt > attempts:

@@ -1,4 +1,4 @@
-"""Who polls a task queue: the workers, and the builds that they are."""
+"""Who polls a task queue: the workers, and their builds."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Pollers:
 
     Attributes:
         queue: the task queue.
-        builds: the workers by their build, as `deployment:build`; unversioned ones by an empty text.
-        current: the build that takes what is pinned to none; empty for unversioned workers.
-        backlog: about how many tasks wait for a worker; `backlog_age` is for how long the first has.
+        builds: the workers by build, as `deployment:build`; unversioned ones under an empty string.
+        current: the build that takes what is not pinned; empty for unversioned workers.
+        backlog: about how many tasks wait for a worker; `backlog_age` is how long the first has waited.
     """
 
     queue: str
@@ -38,7 +38,7 @@ class Pollers:
         return sorted({each for workers in self.builds.values() for each in workers})
 
     def serve(self, build: str) -> bool:
-        """Whether somebody takes the tasks of agents that are pinned to `build`; of others, where empty."""
+        """Whether a worker takes the tasks of agents pinned to `build`, or if empty, of unpinned ones."""
         return (build or self.current) in self.builds
 
 

@@ -1,4 +1,4 @@
-"""What an agent asks as its history has it, for when no worker answers for it."""
+"""What an agent asks, read from its history, for when no worker answers for it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from common.notices.types import Notice, Told
 from common.temporal.converter import UNREADABLE
 from common.temporal.search_attributes import parse_waiting_for_approvals
 
-# A question stands near the end of its history, or at its beginning where that started afresh.
+# A question is near the end of its history, or at the beginning of one that started afresh.
 EVENTS, MAX_PAGES = 200, 10
 NOTIFY, LOCAL_ACTIVITY = "notify", "core_local_activity"
 
@@ -34,9 +34,9 @@ Value = TypeVar("Value")
 
 @dataclass
 class Recorded:
-    """Open requests, oldest first, as they were asked; and what people have sent about them since.
+    """Open requests, oldest first, as they were asked; and the decisions that people have sent since.
 
-    Whether a decision counts only the agent says, so each is shown as waiting; a request's votes may be old.
+    Only the agent says whether a decision counts, so each is shown as waiting; a request's votes may be old.
     """
 
     requests: list[ApprovalRequest] = field(default_factory=list)
@@ -44,14 +44,14 @@ class Recorded:
 
 
 async def tell_recorded(client: Client, view: AgentView) -> None:
-    """Have the view of a running agent that no worker answers for tell what it asks, by its history."""
+    """If no worker answers for a running agent, fill its view with what it asks according to its history."""
     if view.running and not view.live:
         recorded = await recorded_of(client, view)
         view.requests, view.decisions = recorded.requests, recorded.decisions
 
 
 async def recorded_of(client: Client, row: AgentRow) -> Recorded:
-    """What visibility says is open, in the words of the agent's history, as far as it can be read."""
+    """The requests that visibility lists as open, from the agent's history, as far as it can be read."""
     wanted = set(parse_waiting_for_approvals(row.waiting_for))
     if not wanted:
         return Recorded()
@@ -62,7 +62,7 @@ async def recorded_of(client: Client, row: AgentRow) -> Recorded:
     async for event in _newest_first(client, row):
         for request in await _asked_in(event, row.owner, reader):
             if (request.id, request.digest) in wanted:
-                # Whether it was escalated since, only the agent's attribute says.
+                # Only the agent's search attribute says whether it was escalated since.
                 escalated = request.escalated or bool(set(request.policy.escalate_to) & set(row.approvers))
                 request = request.model_copy(update={"escalated": escalated})
                 found.setdefault((request.id, request.digest), request)
@@ -93,7 +93,7 @@ async def _newest_first(client: Client, row: AgentRow) -> AsyncIterator[HistoryE
 
 
 async def _asked_in(event: HistoryEvent, owner: str, reader: DataConverter) -> list[ApprovalRequest]:
-    """The requests that an event tells of: a notice that asks, or what a fresh history began with."""
+    """The requests in an event: those of a notice that asks, or those that a fresh history began with."""
     if event.event_type == EventType.EVENT_TYPE_MARKER_RECORDED:
         marker = event.marker_recorded_event_attributes
         if marker.marker_name != LOCAL_ACTIVITY:
@@ -118,8 +118,7 @@ async def _asked_in(event: HistoryEvent, owner: str, reader: DataConverter) -> l
 
 
 def _name_in(data: Payloads) -> str:
-    """The name of a local activity, which the SDK itself writes beside the result: in plain, also where all
-    else is encrypted."""
+    """The name of a local activity, which the SDK writes beside the result: always in plain text."""
     try:
         return str(json.loads(data.payloads[0].data)["activity_type"])
     except (ValueError, LookupError, TypeError):
@@ -134,7 +133,7 @@ async def _decided_in(event: HistoryEvent, reader: DataConverter) -> Decision | 
 
 
 async def _decoded(payloads: Payloads, kind: type[Value], reader: DataConverter) -> Value | None:
-    """The one value of these payloads; None where nobody can read it as such."""
+    """The one value of these payloads; None if it cannot be read as that kind."""
     if len(payloads.payloads) != 1:
         return None
     try:

@@ -39,12 +39,12 @@ class AgentRow(BaseModel):
 
     `state` says what a running agent is doing and equals `status` once it is closed. Times are UTC.
     `approvers`: who may decide what it asks, people and groups; the full lists are in its requests.
-    `batch_id`: the batch that it belongs to; `item_of`: the agent of whose batch it does an item, if it does.
-    `pinned_to`: the build of the workers that alone serve it, as `deployment:build`; empty where any may.
+    `batch_id`: the batch that it belongs to; `item_of`: the agent whose batch it does an item of, if any.
+    `pinned_to`: the only build that may serve it, as `deployment:build`; empty if any may.
     `queue`: the task queue that its workers poll. `node_since`: when it came to its node.
-    `trouble`: why a running agent does not get on, as far as was looked.
-    `subject`: what it is about, in a few words, if it says; in lists only where that was looked at, which
-    `kept_subject` is for, the payload of its memo.
+    `trouble`: why a running agent makes no progress, as far as was examined.
+    `subject`: what it is about, in a few words, if it says; in lists only if that was decoded from
+    `kept_subject`, the payload of its memo.
     """
 
     id: str
@@ -98,7 +98,7 @@ def row_of(execution: WorkflowExecution) -> AgentRow:
 
 
 def row_of_info(info: WorkflowExecutionInfo) -> AgentRow:
-    """The same from the server's message: the SDK's objects would take longer to build than to list."""
+    """The same from the server's message: building the SDK's objects would take longer than listing."""
     found = {name: json.loads(value.data) for name, value in info.search_attributes.indexed_fields.items()}
     status = CLOSED.get(info.status, RunStatus.RUNNING)
     running = status is RunStatus.RUNNING
@@ -119,7 +119,7 @@ def row_of_info(info: WorkflowExecutionInfo) -> AgentRow:
         started_at=info.start_time.ToDatetime(UTC),
         closed_at=info.close_time.ToDatetime(UTC) if info.HasField("close_time") else None,
         stuck_at=_listed(found.get(search_attributes.STUCK_AT.name)),
-        # The attribute outlives the wait.
+        # The attribute is not cleared when the wait ends.
         approvers=_listed(found.get(search_attributes.APPROVERS.name)) if waiting_for else [],
         batch_id=found.get(search_attributes.BATCH_ID.name) or "",
         item_of=_agent_of_page(info.parent_execution.workflow_id),
@@ -146,5 +146,5 @@ def _agent_of_page(parent: str) -> str:
 
 
 def _listed(value: str | list[str] | None) -> list[str]:
-    # The server gives a list of one as its one value.
+    # The server returns a list of one value as that value.
     return [value] if isinstance(value, str) else value or []

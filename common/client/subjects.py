@@ -1,4 +1,4 @@
-"""What agents are about, for lists: their memos say so, which are encrypted where payloads are."""
+"""What agents are about, for lists: read from their memos, which are encrypted if payloads are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from common.temporal.converter import UNREADABLE
 
 
 async def name_subjects(client: Client, rows: Iterable[AgentRow]) -> None:
-    """Write down in each of `rows` what its agent is about, if it says and that can be read."""
+    """Set the subject of each of `rows` whose memo has one that can be read."""
     for row in rows:
         if row.kept_subject and not row.subject:
             context = WorkflowSerializationContext(namespace=client.namespace, workflow_id=row.id)

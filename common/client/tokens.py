@@ -47,7 +47,7 @@ class TokenFile:
 
     @classmethod
     def of(cls, settings: Settings) -> TokenFile:
-        """The token file of the data folder, which need not exist."""
+        """The token file in the data folder; it need not exist."""
         return cls(settings.data_dir / "tokens.json")
 
     def find(self, token: str) -> TokenEntry | None:
@@ -72,7 +72,7 @@ class TokenFile:
         return token
 
     def revoke(self, subject: str) -> int:
-        """Drop all tokens of ``subject``; how many there were."""
+        """Drop all tokens of ``subject``, and return how many there were."""
         self._refresh()
         kept = {digest: entry for digest, entry in self._entries.items() if entry.subject != subject}
         if revoked := len(self._entries) - len(kept):

@@ -1,4 +1,4 @@
-"""What keeps an agent from getting on: the cause, in words, and what to do about it."""
+"""Why an agent makes no progress: the cause, in words, and what to do about it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from temporalio.api.workflow.v1 import PendingActivityInfo
 from common.client.pollers import Pollers
 from common.hints import command
 
-# A call that failed so often, or is not tried again for so long, is worth a word; before, it is a hiccup.
+# Report a call that has failed this often, or is not retried for this long; before, it may be a hiccup.
 FAILING_ATTEMPTS = 3
 LONG_UNTIL_NEXT = timedelta(minutes=1)
-# Of an error that somebody else wrote.
+# How much to show of an error message.
 MAX_ERROR = 200
-# How the SDK's worker says that it has no such workflow or activity.
+# From the SDK worker's error message about a workflow or activity it does not have.
 NOT_REGISTERED = "is not registered on this worker"
 
 
@@ -46,7 +46,7 @@ class Trouble(BaseModel, frozen=True):
 
 
 def stuck(id: str, node: str, missing: str = "") -> Trouble:
-    """The agent says so: what it needs is `missing`, or a call has lasted longer than its policy expects."""
+    """The agent reports that what it needs is `missing`, or that a call takes longer than expected."""
     if missing:
         return Trouble(
             cause=Cause.STUCK,
@@ -58,14 +58,14 @@ def stuck(id: str, node: str, missing: str = "") -> Trouble:
 
 
 def failing_task(id: str, kind: str, attempt: int, error: str, worker: str = "") -> Trouble:
-    """The agent's own code fails, so that it takes no step and answers nothing.
+    """The agent's own code fails, so it makes no progress and answers nothing.
 
     Args:
         id: the agent.
         kind: its kind.
-        attempt: the attempt at its workflow task that is under way, or comes next; 0 where unknown.
+        attempt: the attempt at its workflow task that is under way, or comes next; 0 if unknown.
         error: why the last one failed.
-        worker: whose attempt that was, where it is known.
+        worker: the worker of that attempt, if known.
     """
     last = f", the last by {worker}" if worker else ""
     which = f" (attempt {attempt}{last})" if attempt else ""
@@ -85,7 +85,7 @@ def failing_task(id: str, kind: str, attempt: int, error: str, worker: str = "")
 
 
 def failing_activity(pending: PendingActivityInfo, error: str, now: datetime) -> Trouble | None:
-    """A call whose attempts fail, with the last error; None where it may be a hiccup."""
+    """A call whose attempts fail, with the last error; None if it may be a hiccup."""
     waits = pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
     next_at = pending.next_attempt_schedule_time.ToDatetime(UTC) if waits else now
     if not error or (pending.attempt < FAILING_ATTEMPTS and next_at - now < LONG_UNTIL_NEXT):
@@ -108,7 +108,7 @@ def failing_activity(pending: PendingActivityInfo, error: str, now: datetime) ->
 
 
 def no_worker(queue: str, since: datetime, workers: Pollers) -> Trouble:
-    """Nobody takes what the agent has to do, of those `workers` that poll its task queue."""
+    """None of the `workers` that poll the agent's task queue takes its task."""
     who, fix = "no worker polls", f"start a worker of the task queue {queue}"
     if workers.current:
         build = workers.current.rpartition(":")[2]
@@ -124,7 +124,7 @@ def no_worker(queue: str, since: datetime, workers: Pollers) -> Trouble:
 
 
 def build_gone(build: str) -> Trouble:
-    """Only a build without workers may serve the agent: what is sent to it is kept, and nothing happens."""
+    """The agent is pinned to a build without workers: what is sent to it is kept, and nothing happens."""
     name = build.rpartition(":")[2]
     return Trouble(
         cause=Cause.BUILD_GONE,
@@ -135,7 +135,7 @@ def build_gone(build: str) -> Trouble:
 
 
 def overslept(wake_at: datetime) -> Trouble:
-    """The time to wake has passed, and nobody woke the agent."""
+    """The time to wake has passed, and the agent has not woken."""
     return Trouble(
         cause=Cause.NO_WORKER,
         words=f"it should have woken at {wake_at:%Y-%m-%d %H:%M:%S} UTC: no worker takes its task",
@@ -157,7 +157,7 @@ def nobody_decides(id: str, named: Sequence[str], needed: int = 1, people: int =
 
 
 def nobody_wakes(id: str) -> Trouble:
-    """A sleep without an end, which nothing but the signal `wake` ends."""
+    """A sleep that only the signal `wake` can end."""
     return Trouble(
         cause=Cause.WAITS_FOR_NOBODY,
         words="it sleeps without an end, and waits for nothing",

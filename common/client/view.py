@@ -1,4 +1,4 @@
-"""Everything that is shown of one agent, made of what it answers."""
+"""Everything that is shown of one agent, put together from its answers."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ async def view_of(
     """The view of the run that was described: its row, overridden by what the agent answers in time."""
     row = row_of(description)
     handle = client.get_workflow_handle(row.id, run_id=row.run_id)
-    # A worker drops a closed run with its answer, and with it what it is asked of that run at that moment.
+    # A worker evicts a closed run after its answer, and drops other queries of that run at that moment.
     turns = asyncio.Semaphore(3 if row.running else 1)
 
     async def asked(query: str, kind: type[Answer]) -> Answer | None:
@@ -117,7 +117,7 @@ async def patient_view_of(
     attempts: int = 2,
     patience: timedelta = QUERY_PATIENCE,
 ) -> AgentView:
-    """As `view_of`, repeated if nobody answered: a worker that evicts a run loses its queries."""
+    """Like `view_of`, repeated if nobody answered: a worker that evicts a run loses its queries."""
     for _ in range(attempts - 1):
         view = await view_of(client, description, patience)
         if view.live:
@@ -152,7 +152,7 @@ async def found_in_answers(
     read: Callable[[Answer], Found | None],
     patience: timedelta,
 ) -> Found | None:
-    """What `read` finds in the answer to a query, asked again until it does; None if not in time."""
+    """What `read` finds in the answer to a query, repeated until it does; None if not in time."""
     end = time.monotonic() + patience.total_seconds()
     while (left := end - time.monotonic()) > 0:
         answer = await answer_of(handle, query, kind, min(QUERY_PATIENCE, timedelta(seconds=left)))
@@ -163,7 +163,7 @@ async def found_in_answers(
 
 
 async def ending_of(client: Client, row: AgentRow, *, wait: bool = False) -> Ending:
-    """How the agent closed. If it runs: only that, or with ``wait`` how it closes in the end."""
+    """How the agent closed. If it runs, just that; or with ``wait``, how it closes in the end."""
     if row.running and not wait:
         return Ending(status=row.status)
     try:
@@ -176,7 +176,7 @@ async def ending_of(client: Client, row: AgentRow, *, wait: bool = False) -> End
 
 
 async def _under_way(client: Client, description: WorkflowExecutionDescription) -> Progress:
-    """The sum of what running activities report with their heartbeats, where they report ``Progress``."""
+    """The sum of what running activities report with their heartbeats, if they report ``Progress``."""
     total = Progress()
     for activity in description.raw_description.pending_activities:
         payloads = activity.heartbeat_details.payloads
@@ -194,7 +194,7 @@ async def _under_way(client: Client, description: WorkflowExecutionDescription) 
 
 async def _subject_of(description: WorkflowExecutionDescription) -> str:
     try:
-        # Of agents that were started before their memo said so, the summary may.
+        # Agents that were started before memos had a subject may have it in the summary.
         return str(await description.memo_value(SUBJECT, "") or await description.static_summary() or "")
     except UNREADABLE:
         return ""  # nobody can say

@@ -1,4 +1,4 @@
-"""Queries of visibility, Temporal's list of workflows."""
+"""Queries for visibility, Temporal's list of workflows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from common.temporal import search_attributes
 
 # The largest page that the server returns.
 PAGE = 1000
-# Agents that do no item of a batch: their parent is none of its pages.
+# Agents that do no item of a batch: their parent is not a batch page.
 NO_ITEMS = f"(ParentWorkflowId IS NULL OR ParentWorkflowId NOT STARTS_WITH '{batch.PAGE_PREFIX}')"
 # The last run of each agent, and no other workflow. Couriers and the pages of batches have an owner too: they
 # are erased with the owner's agents.
@@ -29,12 +29,12 @@ AGENTS = (
     f"{search_attributes.OWNER.name} IS NOT NULL AND WorkflowType != '{COURIER}' "
     f"AND WorkflowType != '{batch.PAGE}' AND ExecutionStatus != 'ContinuedAsNew'"
 )
-# Those that ask for an approval; not by state, as a paused agent takes decisions too.
+# Agents that ask for an approval. Not by state: a paused agent takes decisions too.
 ASKING = f"{search_attributes.WAITING_FOR.name} STARTS_WITH '{search_attributes.APPROVAL}'"
 
 
 def items_of(agent: str) -> str:
-    """The condition of the agents that do items of the batch of `agent`."""
+    """The condition for agents that do items of the batch of `agent`."""
     return f"ParentWorkflowId STARTS_WITH {quote(f'{batch.PAGE_PREFIX}{agent}/')}"
 
 
@@ -42,13 +42,13 @@ def quote(value: str) -> str:
     """``value`` as a literal of Temporal's visibility queries.
 
     Raises:
-        UnusableValueError: it cannot be looked for.
+        UnusableValueError: it cannot be searched for.
     """
     return f"'{check_findable(value)}'"
 
 
 def pinned_to(builds: Sequence[str], *, others: bool = False) -> list[str]:
-    """The conditions of workflows that are pinned to one of `builds`, or with `others` to any but these."""
+    """The conditions for workflows pinned to one of `builds`, or with `others`, to any other build."""
     conditions = [f"{search_attributes.BEHAVIOR} = {quote(search_attributes.PINNED)}"]
     if builds or not others:
         word = "NOT IN" if others else "IN"
@@ -68,10 +68,10 @@ IN_VISIBILITY = {
 
 
 def exactly(wanted: AgentFilter) -> list[str]:
-    """The conditions that a visibility query can say of agents with these very values.
+    """The conditions, as far as visibility can express them, for agents with exactly these values.
 
     Raises:
-        UnusableValueError: nobody could look for such a value.
+        UnusableValueError: a value cannot be searched for.
     """
     status = wanted.status or (wanted.state and RunStatus.RUNNING)  # only running agents are in a state
     values = {
@@ -95,11 +95,11 @@ def exactly(wanted: AgentFilter) -> list[str]:
 
 
 def in_trouble(now: datetime, workers: Pollers) -> str:
-    """The condition of running agents that are in trouble, or may be as far as visibility can say.
+    """The condition for running agents that are in trouble, or may be, as far as visibility can say.
 
-    The server's own mark, a stuck call, a time to wake that has passed, a sleep that nothing ends; what is
-    pinned to none of the builds of the `workers`; and agents that work, or ask people, for a closer look. How
-    long histories are it knows of closed ones alone.
+    These have the server's own mark, a stuck call, a wake time that has passed, or a sleep that nothing ends;
+    or they are pinned to none of the builds of the `workers`. Agents that work, or ask people, are included
+    for a closer look. Visibility knows the length of a history only once it is closed.
     """
     others = pinned_to(sorted(filter(None, workers.builds)), others=True)
     state, wakes = search_attributes.STATE.name, search_attributes.WAKE_AT.name
@@ -115,9 +115,9 @@ def in_trouble(now: datetime, workers: Pollers) -> str:
 
 
 def waking(since: datetime | None, until: datetime | None) -> str:
-    """The condition of agents that wake by themselves from `since` on, and before `until`.
+    """The condition for agents that wake by themselves from `since` on, and before `until`.
 
-    The end of what waits for people's decision is none of these times.
+    The expiry of a question to people does not count as such a time.
     """
     state, wakes = search_attributes.STATE.name, search_attributes.WAKE_AT.name
     conditions = [f"{state} IN ({quote(AgentState.SLEEPING)}, {quote(AgentState.AWAITING_EVENT)})"]
@@ -129,17 +129,17 @@ def waking(since: datetime | None, until: datetime | None) -> str:
 
 
 def is_exactly(row: AgentRow, wanted: AgentFilter) -> bool:
-    """Whether a row has the owner and kind that were looked for; some databases ignore case and accents."""
+    """Whether a row has exactly the owner and kind wanted; some databases ignore case and accents."""
     return wanted.owner in (None, row.owner) and wanted.kind in (None, row.kind)
 
 
 async def page_of(
     client: Client, conditions: Sequence[str], size: int, token: bytes = b""
 ) -> tuple[list[AgentRow], bytes]:
-    """One page of the newest runs that meet all ``conditions``, and what asks for the next; empty at the end.
+    """One page of the newest runs that meet all ``conditions``, and the next page's token, empty at the end.
 
     Raises:
-        RPCError: invalid argument, it is no token that came from here.
+        RPCError: invalid argument, if the token did not come from here.
     """
     request = ListWorkflowExecutionsRequest(
         namespace=client.namespace,

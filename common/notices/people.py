@@ -17,7 +17,7 @@ EXAMPLE = (
     'a JSON object such as {"people": {"ann": {"email": "ann@example.com"}}, "routes": [{"ways": ["email"]}]}'
 )
 
-# What an address of each way is, by itself and after the way's name.
+# The form of an address of each way, alone and after the way's name.
 _EMAIL = r"[^\s@<>,]{1,64}@[^\s@<>,]{1,250}"
 _SLACK = r"[#@]?[\w.-]{1,80}"
 _WEBHOOK = r"https?://[^\s]{1,2000}"
@@ -36,7 +36,7 @@ Webhook = Annotated[
     StringConstraints(pattern=f"^{_WEBHOOK}$"),
     InWords("must be an address, http:// or https://"),
 ]
-# A way by its name, for people, or followed by an address of its own.
+# A way by its name, for the people concerned, or followed by an address of its own.
 Way = Annotated[
     str,
     StringConstraints(
@@ -48,7 +48,7 @@ Way = Annotated[
 ]
 
 
-# Their patterns take a tenth of a worker's start to compile; deferred, as many have no such file.
+# Compiling their patterns takes a tenth of a worker's start; deferred, because many have no such file.
 class Person(BaseModel, frozen=True, extra="forbid", defer_build=True):
     """How to reach one person. `slack` is a user's id, `U…`."""
 

@@ -1,4 +1,4 @@
-"""Who is told what in which way: turns a notice and the routes into the places it goes to."""
+"""Who is told what, and how: turns a notice and the routes into the places it goes to."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Routes:
         self.ways()  # raises
         route = next((each for each in self._file.content().routes if _fits(each, notice)), None)
         if route is None:
-            # On the terminal, decisions show by what follows from them.
+            # On the terminal, a decision shows in what follows from it.
             return Outlets(terminal=notice.event is not NoticeEvent.DECIDED)
         people = self._recipients(notice) if {"email", "slack", "webhook"} & set(route.ways) else []
         places: dict[tuple[str, str], Place] = {}

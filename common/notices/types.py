@@ -38,7 +38,7 @@ class NoticeEvent(StrEnum):
     FAILED = "failed"
 
 
-# The title of a notice by its event, and the events that ask whoever may decide.
+# The title of a notice by its event, and the events that ask those who may decide.
 HEADINGS = {
     NoticeEvent.ASKED: "Approval asked",
     NoticeEvent.REMINDER: "Reminder: approval asked",
@@ -61,8 +61,8 @@ class Notice(BaseModel, frozen=True):
     only the number. `request` is the approval it is about, as it stands, for those who may decide it, and
     `stakes` what is at stake in its plan; a notice without one is for the agent's owner. `couriers`, in the
     notice of how a request ended, are those that were returned for the notices that asked. `people`, in a
-    notice without a request, are told in place of the owner; of what is `gathered` nobody is told by itself,
-    for the batch that the agent belongs to tells of all together.
+    notice without a request, are told instead of the owner. A `gathered` notice is not sent to anybody,
+    because the agent's batch tells people of all its questions together.
     """
 
     id: str
@@ -79,11 +79,11 @@ class Notice(BaseModel, frozen=True):
 
     @property
     def is_of_batch(self) -> bool:
-        """Whether it tells of all that the agents of a batch ask; there people decide it together."""
+        """Whether it is about all questions of a batch's agents, which people can decide together."""
         return self.event is NoticeEvent.ASKED and self.request is None and bool(self.people)
 
     def page(self, public_url: str) -> str:
-        """The page that it is about, for people who sign in: the agent's, or its batch's questions."""
+        """The page to link to, for people who sign in: the agent's, or its batch's questions."""
         return f"{public_url}/ui/{'batches' if self.is_of_batch else 'agents'}/{quote(self.agent, safe='')}"
 
 
@@ -119,12 +119,12 @@ class SlackUpdate(BaseModel, frozen=True):
 
 
 class Told(BaseModel, frozen=True):
-    """The answer to a notice; None where it went to the terminal, as all do, and there is nothing to say.
+    """The answer to a notice; None if it went to the terminal, as all do, and there is nothing to say.
 
     `courier` is to be passed on in the notice of the decision; None if that one is not needed. `policy` is
-    the one that the request is to be decided under, where the operator asks for more than the agent did, or
-    has changed since what is asked for; `gap` says why nobody can approve it. `elsewhere`: notices also go
-    elsewhere than to the terminal. `asked` is a new request as it was told, to be read while no worker runs:
+    the one that the request is to be decided under, if the operator asks for more than the agent did, or has
+    changed the policy since; `gap` says why nobody can approve it. `elsewhere`: notices also go elsewhere
+    than to the terminal. `asked` is a new request as people were told of it, to be read while no worker runs:
     see `Told.request`.
     """
 
@@ -134,7 +134,7 @@ class Told(BaseModel, frozen=True):
     elsewhere: bool = Field(True, exclude_if=lambda elsewhere: elsewhere)
     asked: dict[str, JsonValue] | None = Field(None, exclude_if=lambda asked: asked is None)
 
-    # In the history of every question: where there is no more to say, the request is all that is written.
+    # Every question's history holds it: if there is nothing else to say, only the request is written.
     @model_serializer(mode="wrap", when_used="json")
     def _in_short(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         told: dict[str, Any] = write(self)
@@ -147,9 +147,9 @@ class Told(BaseModel, frozen=True):
         return {"elsewhere": False, "asked": told} if is_short else told
 
     def tells_of(self, request: ApprovalRequest, owner: str) -> Self:
-        """The same with a new request of the agent of `owner`.
+        """A copy with a new request of the agent of `owner`.
 
-        It stays in history for as long as the agent lives, so what else tells of it is left out.
+        It stays in history for as long as the agent lives, so what can be derived is left out.
         """
         told = request.model_dump(mode="json", exclude_defaults=True, exclude={"asked_at"})
         known = {"digest": digest(request.plan), "origin": request.digest, "requester": owner}
@@ -158,7 +158,7 @@ class Told(BaseModel, frozen=True):
         )
 
     def request(self, owner: str, at: datetime) -> ApprovalRequest | None:
-        """The new request of the agent of `owner`, told of at that time; None where it is of no new one.
+        """The new request of the agent of `owner`, as of that time; None if it is not about a new one.
 
         Raises:
             ValueError: it cannot be read.
@@ -187,7 +187,7 @@ class Dispatch(SignedStart, frozen=True):
 class Receipt(BaseModel, frozen=True):
     """The outcome of one delivery; `address` is masked, `reason` says why it was not delivered.
 
-    `needless`: it was to ask what is not asked any more.
+    `needless`: its question is not asked any more.
     """
 
     way: str
@@ -199,7 +199,7 @@ class Receipt(BaseModel, frozen=True):
 
     @property
     def failed(self) -> bool:
-        """Whether somebody was to be told and was not."""
+        """Whether somebody should have been told but was not."""
         return not (self.delivered or self.needless)
 
 
@@ -211,7 +211,7 @@ class DeliveryLog(BaseModel):
     receipts: list[Receipt] = Field(default_factory=list)
 
 
-# A workflow of this type delivers one notice everywhere it goes, and outlasts failing ways.
+# The type of the workflow that delivers one notice to all its destinations, through outages.
 COURIER = "courier"
 # The type of the error of a message that is not sent because its question has ended.
 NO_LONGER_ASKED = "NoLongerAsked"

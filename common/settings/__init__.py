@@ -1,6 +1,6 @@
-"""Every setting of Hibernaut, read once from the environment at start and frozen; a file for each group.
+"""Every setting of Hibernaut, read once from the environment at start and frozen; one file per group.
 
-Temporal's own settings of a connection (``TEMPORAL_*``) are read by the SDK's envconfig in
+Temporal's own connection settings (``TEMPORAL_*``) are read by the SDK's envconfig in
 ``common/temporal/connect.py``.
 """
 
@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import unquote
 
 from pydantic import ValidationError, model_validator
 from pydantic.fields import FieldInfo
@@ -45,8 +46,10 @@ __all__ = [
     "TradingSettings",
 ]
 
-# What is shorter is not looked for where secrets are blacked out: it would be a part of many a word.
+# Shorter secrets are not blacked out: they would be part of many ordinary words.
 SHORTEST_SECRET = 8
+# Passwords in an address: `USER:PASSWORD@HOST`, and as a parameter.
+PASSWORD = re.compile(r"://[^:/@]*:([^@]+)@|[?&]password=([^&]+)")
 
 
 class Settings(Group):
@@ -147,17 +150,17 @@ class Settings(Group):
 
     @property
     def secrets(self) -> frozenset[str]:
-        """What must never be said: every secret, and the parts of those that are several, `id:hex,id:hex`."""
+        """What must never be logged: every secret, and the parts of composite ones, `id:hex,id:hex`."""
         return frozenset(part for text in _secrets_of(self) for part in _parts_of(text))
 
     @property
     def fetch_queue(self) -> str:
-        """The task queue of fetches, apart from all others so that its rate limits slow down nothing else."""
+        """The task queue of fetches, separate so that its rate limits slow down nothing else."""
         return f"{self.task_queue}-fetch"
 
     @classmethod
     def at_start(cls, environment: Mapping[str, str]) -> Settings:
-        """Read the settings of this process, and let only its user read what it writes from now on.
+        """Read the settings of this process, and make what it writes from now on readable only by its user.
 
         Raises:
             SettingsError: as ``read`` does.
@@ -169,7 +172,7 @@ class Settings(Group):
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Settings:
-        """Read the settings from ``environment``; variables that are not known are ignored.
+        """Read the settings from ``environment``; unknown variables are ignored.
 
         Raises:
             SettingsError: a value cannot be used; the message names the variable and says what to set.
@@ -197,16 +200,20 @@ def _secrets_of(group: Group) -> Iterator[str]:
 
 
 def _parts_of(text: str) -> Iterator[str]:
-    """The whole, and what stands between its commas and colons; no password stands in an address."""
-    words = set() if "://" in text else {text, *re.split("[,:]", text)}
+    """The whole text, and its parts between commas and colons; of an address only the password."""
+    if "://" in text:
+        found = [word for match in PASSWORD.finditer(text) for word in match.groups("")]
+        words = {*found, *map(unquote, found)}
+    else:
+        words = {text, *re.split("[,:]", text)}
     yield from (word for word in words if len(word) >= SHORTEST_SECRET)
 
 
 def keep_private(folder: Path) -> None:
-    """Let only its owner into a data folder, if there is one; it holds keys, letters and reports.
+    """Let only its owner into a data folder, if it exists; it holds keys, letters and reports.
 
     Raises:
-        SettingsError: a file is in its place, or in that of a folder above it.
+        SettingsError: it, or a folder above it, is a file.
     """
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     if not nearest.is_dir():
@@ -216,7 +223,7 @@ def keep_private(folder: Path) -> None:
 
 
 def table(group: type[Group] = Settings) -> dict[str, FieldInfo]:
-    """Every setting by its variable: `default` as text, and `description`, its meaning."""
+    """Every setting by its variable, with its `default` as text and its meaning as `description`."""
     rows: dict[str, FieldInfo] = {}
     for field in group.model_fields.values():
         if isinstance(field.annotation, type) and issubclass(field.annotation, Group):

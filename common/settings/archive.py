@@ -52,5 +52,5 @@ class ArchiveSettings(Group):
 
     @property
     def shortest(self) -> timedelta:
-        """After which time the first agents may be due."""
+        """The time after which the first agents may be due."""
         return min(self.after.values())

@@ -1,4 +1,4 @@
-"""What every group of settings is made of."""
+"""The building blocks of every group of settings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Group(BaseModel):
     model_config = ConfigDict(frozen=True, validate_default=True, validate_by_name=True)
 
     def but(self, **changes: Any) -> Self:
-        """The same settings with some of the fields changed; the changes are not validated."""
+        """A copy with some of the fields changed; the changes are not validated."""
         if unknown := changes.keys() - type(self).model_fields:
             raise TypeError(f"no such settings: {', '.join(unknown)}")
         return self.model_copy(update=changes)
@@ -34,15 +34,15 @@ def setting(variable: str, meaning: str, *, default: str = "", secret: bool = Fa
 
     Args:
         variable: its name, `HIBERNAUT_…`.
-        meaning: what the table in docs/settings.md says of it.
-        default: the text that stands for an absent or empty variable.
-        secret: keeps the value out of every repr and error.
+        meaning: what the table in docs/settings.md says about it.
+        default: the text to use if the variable is absent or empty.
+        secret: keep the value out of every repr and error.
     """
     return Field(default, validation_alias=variable, description=meaning, repr=not secret)
 
 
 def words_of(text: object) -> object:
-    """The words of a list that is written with commas."""
+    """The words of a comma-separated list."""
     return (
         tuple(word for part in text.split(",") if (word := part.strip())) if isinstance(text, str) else text
     )
@@ -60,7 +60,7 @@ Words = Annotated[tuple[str, ...], BeforeValidator(words_of)]
 Folder = Annotated[Path, BeforeValidator(_path_of)]
 File = Annotated[Path | None, BeforeValidator(_path_of)]
 Whole = Annotated[int, Field(ge=0, le=10**15), PLAIN]
-# Put before a type that may be None: empty, `none` and `never` say so.
+# For a type that may be None: empty, `none` and `never` mean None.
 OR_NONE: Any = BeforeValidator(_none_of)
 
 

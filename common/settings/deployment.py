@@ -1,4 +1,4 @@
-"""Settings of a deployed worker: which build of which deployment it is, and where it says how it is."""
+"""Settings of a deployed worker: which build of which deployment it is, and where it answers probes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _maybe_address(text: str) -> tuple[str, int] | None:
 
 
 class DeploymentSettings(Group):
-    """A worker without `build` is unversioned. The command line needs `name` only to choose among several."""
+    """A worker without `build` is unversioned. The CLI needs `name` only to choose among deployments."""
 
     name: str = setting(
         "TEMPORAL_DEPLOYMENT_NAME",
@@ -43,7 +43,7 @@ class DeploymentSettings(Group):
     @field_validator("name")
     @classmethod
     def _is_a_name(cls, text: str) -> str:
-        # The server's own rules; quotes and backslashes could not be looked for.
+        # The server's own rules; quotes and backslashes could not be searched for.
         if not re.fullmatch(r"""(?!__)[^\s.:'"\\]{0,200}""", text):
             raise ValueError("give up to 200 characters without dots, colons, quotes or spaces")
         return text

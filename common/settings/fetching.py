@@ -1,4 +1,4 @@
-"""Settings of reading the web: which hosts may be fetched, how often, under what name, and who searches."""
+"""Settings for reading the web: which hosts may be fetched, how often, under what name, and who searches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings of the gateway: where it listens, whose tokens it takes, how much it takes from one person."""
+"""Settings of the gateway: where it listens, whose tokens it accepts, and limits per person."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from pydantic import (
 from common.grammar import PLAIN
 from common.settings.base import Group, setting, words_of
 
-# Addresses to listen on at every interface, which no link can lead to.
+# Addresses of this machine, and those that mean every interface, to which no link can lead.
 HERE = ("127.0.0.1", "::1", "localhost")
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104
-# Whoever knows a symmetric algorithm's key could make tokens; of these, only the issuer can.
+# With a symmetric algorithm, anyone who knows the key could make tokens; with these, only the issuer can.
 Asymmetric = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 AtLeastOne = Annotated[int, Field(ge=1, le=10**15), PLAIN]
 
 
 def is_safe(url: str) -> bool:
-    """Whether nobody on the way can read what is sent there."""
+    """Whether what is sent to `url` cannot be read on the way."""
     parts = urlsplit(url)
     local = parts.hostname in ("127.0.0.1", "::1", "localhost")
     return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and local))
@@ -43,7 +43,7 @@ SafeUrl = Annotated[str, AfterValidator(_safe)]
 
 
 def address_of(text: str) -> tuple[str, int]:
-    """Host and port of `host:port`; a host of IPv6 in brackets."""
+    """Host and port of `host:port`; an IPv6 host is in brackets."""
     host, _, port = text.rpartition(":")
     if not host or not port.isascii() or not port.isdecimal() or not 0 < int(port) < 65536:
         raise ValueError("say address:port, as in 127.0.0.1:8080")
@@ -118,7 +118,7 @@ class HttpSettings(Group):
 
     @property
     def outside_url(self) -> str:
-        """The gateway's address for people elsewhere; empty where it is not known to have one."""
+        """The gateway's address for people elsewhere; empty if it is not known to have one."""
         return self.public_url if self.host not in HERE or "public_url" in self.model_fields_set else ""
 
     @property
@@ -129,7 +129,7 @@ class HttpSettings(Group):
 
     @property
     def names(self) -> frozenset[str]:
-        """The names of hosts that requests may be for, in lower case."""
+        """The host names that requests may be for, in lower case."""
         public = urlsplit(self.public_url).hostname or ""
         return frozenset({public, "localhost", *(name.lower() for name in self.hosts)})
 

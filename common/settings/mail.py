@@ -1,4 +1,4 @@
-"""Settings of mail: the server it goes out by, whom it is from, and the mailbox that answers arrive in."""
+"""Settings of mail: the outgoing server, the sender, and the mailbox that answers arrive in."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import PlainValidator, field_validator, model_validator
 
 from common.settings.base import Group, setting
 
-# An address' local part has 64 characters at most (RFC 5321), and a `+` and 28 of them are ours.
+# The local part of an address has at most 64 characters (RFC 5321); we add a `+` and 28 of our own.
 LONGEST_LOCAL_PART = 64 - 29
 LOCAL = ("127.0.0.1", "::1", "localhost")
 PORTS = {"SMTP": {"smtps": 465, "smtp": 587}, "IMAP": {"imaps": 993, "imap": 143}}
@@ -22,7 +22,7 @@ PORTS = {"SMTP": {"smtps": 465, "smtp": 587}, "IMAP": {"imaps": 993, "imap": 143
 class MailServer:
     """Where a mail server is and who signs in.
 
-    `tls`: encrypted from the first byte; else `start_tls` asks for it. Only on this machine neither is so.
+    `tls`: encrypted from the first byte; otherwise `start_tls` asks for it, except on this machine.
     """
 
     host: str
@@ -34,7 +34,7 @@ class MailServer:
 
 
 def is_address(text: str) -> bool:
-    """Whether ``text`` is one plain mail address: ASCII, nothing quoted, nothing that ends a header."""
+    """Whether ``text`` is one plain mail address: ASCII, nothing quoted, nothing that could end a header."""
     local = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
     label = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
     return (
@@ -55,7 +55,7 @@ def _mailbox_of(text: str) -> tuple[str, str]:
 class MailSettings(Group):
     """How mail goes out and comes in; addresses may be empty."""
 
-    # A password before the @ would be a secret.
+    # Secret, because there may be a password before an @.
     smtp_url: str = setting(
         "HIBERNAUT_SMTP",
         "Server for outgoing mail: `smtps://host:465`, or `smtp://host:587`, which is encrypted by "
@@ -107,22 +107,22 @@ class MailSettings(Group):
 
     @property
     def smtp(self) -> MailServer | None:
-        """The server that mail goes out by; None where none is set."""
+        """The server for outgoing mail; None if none is set."""
         return _server("SMTP", self.smtp_url, self.smtp_user, self.smtp_password)
 
     @property
     def imap(self) -> MailServer | None:
-        """The server of the mailbox; None where none is set."""
+        """The server of the mailbox; None if none is set."""
         return _server("IMAP", self.imap_url, self.imap_user, self.imap_password)
 
     @property
     def sender_name(self) -> str:
-        """Whom mail is from, in words."""
+        """The name of the sender."""
         return self.mail_from[0]
 
     @property
     def sender(self) -> str:
-        """The address that mail is from."""
+        """The address of the sender."""
         return self.mail_from[1]
 
 

@@ -15,7 +15,7 @@ PROVIDERS = ("openai", "anthropic", "bedrock")
 
 Usd = Annotated[Decimal, Field(gt=0), PLAIN]
 Tokens = Annotated[int, Field(gt=0), PLAIN]
-# Written a million tokens, kept a token.
+# Written per million tokens, stored per token.
 Price = Annotated[Decimal, Field(ge=0), AfterValidator(lambda usd: usd / 1_000_000), PLAIN]
 
 
@@ -33,7 +33,7 @@ def _prices_of(text: object) -> object:
 
 
 class ModelSettings(Group):
-    """What language models need: addresses, keys, prices (USD a token, in and out), limits."""
+    """What language models need: addresses, keys, prices (USD per token, in and out), limits."""
 
     address: str = setting(
         "HIBERNAUT_MODEL_ADDRESS",
@@ -82,23 +82,23 @@ class ModelSettings(Group):
 
     @property
     def keys(self) -> Mapping[str, str]:
-        """The key of each provider; empty where none is set."""
+        """The key of each provider; empty if none is set."""
         return {provider: getattr(self, f"{provider}_key") for provider in PROVIDERS}
 
 
 def key_variable(provider: str) -> str:
-    """The variable that a provider's key is set by."""
+    """The variable that sets a provider's key."""
     return f"HIBERNAUT_{provider.upper()}_KEY"
 
 
 def provider_of(model: str) -> str:
-    """The provider in `provider:NAME`; empty where it is not one there is."""
+    """The provider in `provider:NAME`; empty if it is unknown."""
     provider, colon, name = model.partition(":")
     return provider if provider in PROVIDERS and colon and name.strip() else ""
 
 
 def check_model(model: str, default: str, settings: ModelSettings) -> None:
-    """See that `model` can be called: its provider is known and its key set.
+    """Check that `model` can be called: its provider is known and its key is set.
 
     Args:
         model: `offline` or `provider:NAME`.

@@ -1,4 +1,4 @@
-"""Settings of notices: who is told what by which way, and how webhooks are signed."""
+"""Settings of notices: who is told what and how, and how webhooks are signed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _secrets(words: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class NoticeSettings(Group):
-    """Where the routes stand, and the secrets of webhooks, each `whsec_…`."""
+    """The file of routes, and the secrets of webhooks, each `whsec_…`."""
 
     file: File = setting(
         "HIBERNAUT_NOTICES",

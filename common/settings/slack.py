@@ -1,4 +1,4 @@
-"""Settings of Slack: who the app is there, and how requests of Slack's are told from a forger's."""
+"""Settings of Slack: the app's identity, and how requests are verified to be Slack's."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ class SlackSettings(Group):
 
     @property
     def hooks(self) -> str:
-        """The only origin that answers to people's clicks go to, Slack's `response_url`.
+        """The only origin allowed in Slack's `response_url`, to which answers to people's clicks go.
 
-        `hooks.` before the API's host; on this machine, the API itself.
+        It is `hooks.` before the API's host; on this machine, the API itself.
         """
         parts = urlsplit(self.api)
         return f"{parts.scheme}://{'hooks.' if parts.scheme == 'https' else ''}{parts.netloc}"

@@ -1,4 +1,4 @@
-"""Settings of what agents leave behind: encryption, and where large payloads lie."""
+"""Settings of stored state: encryption, the object store, the database, the copy of the data folder."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _place_of(text: object) -> object:
 
 
 class StateSettings(Group):
-    """How state is kept. `encryption` is empty, `on`, `migrate` or `off`; an empty bucket is a folder."""
+    """How state is kept. `encryption` is empty, `on`, `migrate` or `off`; no bucket means a folder."""
 
     encryption: Literal["", "on", "migrate", "off"] = setting(
         "HIBERNAUT_ENCRYPTION",

@@ -24,7 +24,7 @@ Url = Annotated[str, AfterValidator(_web_address)]
 
 
 class TelemetrySettings(Group):
-    """Everything is off as it comes. OpenTelemetry's library reads its other `OTEL_*` settings itself."""
+    """Everything is off by default. OpenTelemetry's library reads its other `OTEL_*` settings itself."""
 
     metrics: Annotated[tuple[str, int] | None, PlainValidator(_maybe_address)] = setting(
         "HIBERNAUT_METRICS",

@@ -11,7 +11,7 @@ from common.settings.base import OR_NONE, Group, setting
 
 
 class TradingSettings(Group):
-    """Prices and broker. `speed` is in days of the file a day; `stale` is None where any age will do."""
+    """Prices and broker. `speed` is in days of the file per day; `stale` is None if any age will do."""
 
     quotes: str = setting(
         "HIBERNAUT_QUOTES",

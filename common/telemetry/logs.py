@@ -17,23 +17,23 @@ BLACKED_OUT = "***"
 
 
 def open_logs(settings: Settings) -> None:
-    """Log to stderr from warnings on, as the settings have it."""
+    """Log warnings and errors to stderr, in the format of the settings."""
     as_json = settings.telemetry.log == "json"
     handler = logging.StreamHandler()
     handler.setFormatter(Discreet(JsonLines() if as_json else logging.Formatter(TEXT), settings.secrets))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    # In JSON it has fields of its own.
+    # In JSON, this information has its own fields.
     activity.logger.activity_info_on_message = not as_json
     workflow.logger.workflow_info_on_message = not as_json
 
 
 class Discreet(logging.Formatter):
-    """Formats as another one does, with what is secret blacked out, in errors of libraries, too."""
+    """Formats like another formatter, with secrets blacked out, even in errors of libraries."""
 
     def __init__(self, inner: logging.Formatter, secrets: frozenset[str]) -> None:
         super().__init__()
         self._inner = inner
-        # The longest first: a part of it may be secret, too.
+        # The longest first: it may contain a shorter one.
         words = sorted({*secrets, *(json.dumps(each)[1:-1] for each in secrets)}, key=len, reverse=True)
         self._secret = re.compile("|".join(map(re.escape, words)) or r"(?!)")
 
@@ -61,7 +61,7 @@ class JsonLines(logging.Formatter):
 
 
 def _where() -> dict[str, Any]:
-    """The agent, and its activity, that this is logged for."""
+    """The agent, and its activity, that this record is about."""
     if activity.in_activity():
         info = activity.info()
         # An activity's id begins with the agent's node.

@@ -20,7 +20,7 @@ from temporalio.runtime import (
 
 from common.settings import Settings, SettingsError
 
-# A worker tells the server so often how it is, which `doctor` shows.
+# How often a worker reports its state to the server; `doctor` shows it.
 HEARTBEAT = timedelta(seconds=10)
 SECONDS = (0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 TOKENS = (1.0, 16.0, 64.0, 256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0)
@@ -45,10 +45,10 @@ BUCKETS: Mapping[str, tuple[float, ...]] = {
 
 
 def open_runtime(settings: Settings) -> Runtime:
-    """The SDK's runtime of a worker, with metrics and logs as the settings have them.
+    """The SDK's runtime for a worker, with metrics and logs as in the settings.
 
     Raises:
-        SettingsError: the address for metrics cannot be had.
+        SettingsError: the address for metrics cannot be used.
     """
     at, build = settings.telemetry.metrics, settings.deployment.build
     warnings = TelemetryFilter(core_level="WARN", other_level="ERROR")
@@ -90,7 +90,7 @@ class Instruments:
         self._usd = meter.create_histogram_float(MODEL_USD, "Price of a model call.", "usd")
 
     def count_activity(self, outcome: str, error: str = "") -> None:
-        """Count an attempt at the activity that this runs in, with its `outcome`; see docs/operations.md."""
+        """Count an attempt at the current activity, with its `outcome`; see docs/operations.md."""
         self._activities.add(1, {**_where(), "outcome": outcome, "error": error})
 
     def show_reports(self, waiting: int) -> None:
@@ -111,8 +111,8 @@ class Instruments:
             model: the attributes that name it.
             took: how long it took.
             tokens: how many, by `input` and `output`.
-            usd: its price, where it is known.
-            error: the type of what it failed with.
+            usd: its price, if known.
+            error: the type of the error, if it failed.
         """
         of = {**_where(), **{name.replace(".", "_"): word for name, word in model.items()}}
         self._seconds.record(took, {**of, "error_type": error})
@@ -125,12 +125,12 @@ class Instruments:
 
 @cache
 def instruments() -> Instruments:
-    """Our metrics in the runtime of this process, which is opened before."""
+    """Our metrics in this process's runtime, which must be open already."""
     return Instruments(Runtime.default().metric_meter)
 
 
 def _where() -> dict[str, str]:
-    """The activity that this runs in, and the kind of its agent."""
+    """The current activity, and the kind of its agent."""
     if not activity.in_activity():
         return {}
     info = activity.info()

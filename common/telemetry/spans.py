@@ -1,4 +1,4 @@
-"""Spans of this program's own. Until tracing was opened they are nothing, and OpenTelemetry is not loaded."""
+"""This program's own spans. Until tracing is on they do nothing, and OpenTelemetry is not imported."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Kind = Literal["INTERNAL", "SERVER", "CLIENT"]
 
 
 class Span(Protocol):
-    """What may be said of a span while it lasts. Names and attributes hold no content: ids and numbers."""
+    """A span while it lasts. Names and attributes hold no content, only ids and numbers."""
 
     def set_attribute(self, key: str, value: Attribute) -> None:
-        """Say one thing more."""
+        """Add an attribute."""
 
     def update_name(self, name: str) -> None:
-        """Call it otherwise, where more is known."""
+        """Rename it, once more is known."""
 
 
 class _Nothing:
@@ -37,10 +37,10 @@ _tracing: Tracing | None = None
 
 @contextmanager
 def traced(settings: Settings, process: str) -> Iterator[None]:
-    """Trace this process meanwhile, where the settings name a place for traces.
+    """Trace this process during the block, if the settings say where traces go.
 
     Args:
-        settings: the process's.
+        settings: the process's settings.
         process: `worker`, `gateway` or `cli`.
     """
     global _tracing
@@ -58,12 +58,12 @@ def traced(settings: Settings, process: str) -> Iterator[None]:
 
 
 def client_interceptors(settings: Settings) -> list[Any]:
-    """What traces the calls of a client, and the workflows of its workers; nothing where traces are off."""
+    """The interceptors that trace a client's calls and its workers' workflows; none if tracing is off."""
     return [_tracing.of_client] if _tracing and settings.telemetry.traces else []
 
 
 def activity_interceptors() -> list[Any]:
-    """What traces the activities of a worker; it stands inside what reports their outcome."""
+    """The interceptors that trace a worker's activities; they go inside the one that reports outcomes."""
     return [_tracing.of_activities] if _tracing else []
 
 
@@ -74,13 +74,13 @@ def span(
     attributes: Mapping[str, Attribute] | None = None,
     carrier: Mapping[str, str] | None = None,
 ) -> Iterator[Span]:
-    """A span around what happens inside; an exception marks it as failed, with its type alone.
+    """A span around the block; an exception marks it as failed, with only the exception's type.
 
     Args:
-        name: of few values, as `chat gpt-5`.
-        kind: as OpenTelemetry has them.
+        name: one of few values, such as `chat gpt-5`.
+        kind: OpenTelemetry's kind of span.
         attributes: what is known from the start.
-        carrier: headers of a request from elsewhere, whose trace it continues.
+        carrier: headers of an incoming request, whose trace it continues.
     """
     if _tracing is None:
         yield _NOTHING

@@ -1,7 +1,7 @@
 """Traces from an entry point through its agent to each activity and model call, sent by OTLP over HTTP.
 
-On Temporal's own interceptor, which reports a span of a workflow once it has happened, and none while it
-replays: an agent that sleeps for a month is seen all the while. Loaded only where traces are on.
+Built on Temporal's own interceptor, which reports a workflow's spans as they happen, and none in a replay: an
+agent that sleeps for a month is visible all the time. Imported only if tracing is on.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from temporalio.worker import (
     WorkflowInterceptorClassInput,
 )
 
-# For so long what was not sent yet is sent at the end of a process.
+# How long to go on sending remaining spans when a process ends.
 LAST_SECONDS = 3
-# Of a name that somebody else may have chosen, of a signal for example.
+# For names that somebody else may have chosen, such as a signal's.
 MAX_NAME = 100
-# The headers that carry a trace. Baggage of others is not handed on.
+# The headers that carry a trace. Baggage from others is not passed on.
 CARRIED = ("traceparent", "tracestate")
 _EXCEPTION_TYPE = "exception.type"
 
@@ -40,11 +40,11 @@ class Tracing:
     """The tracing of one process.
 
     Args:
-        process: `worker`, `gateway` or `cli`; names the service where `OTEL_SERVICE_NAME` does not.
+        process: `worker`, `gateway` or `cli`; names the service if `OTEL_SERVICE_NAME` does not.
     """
 
     def __init__(self, process: str) -> None:
-        # Each try that fails would be a line; that a batch was given up is one.
+        # Do not log every failed attempt, only that a batch was given up.
         logging.getLogger("opentelemetry.exporter").setLevel(logging.ERROR)
         resource = Resource.create()
         if str(resource.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
@@ -61,24 +61,24 @@ class Tracing:
 
     @property
     def of_activities(self) -> Interceptor:
-        """The interceptor of a worker's activities; it stands inside what reports their outcome."""
+        """The interceptor of a worker's activities; it goes inside the one that reports outcomes."""
         return _TracedActivities(self._root)
 
     def close(self) -> None:
-        """Send what was not sent yet, for a few seconds; the library itself would try for longer."""
+        """Send remaining spans, for a few seconds; the library itself would try for longer."""
         last = threading.Thread(target=self._provider.shutdown, daemon=True)
         last.start()
         last.join(LAST_SECONDS)
 
 
 class Discreet(SpanExporter):
-    """Sends spans without what failures say: it may quote what was read, and Temporal has it encrypted."""
+    """Sends spans without error messages: these may quote what was read, which Temporal keeps encrypted."""
 
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Send these; see `SpanExporter`."""
+        """Send these spans; see `SpanExporter`."""
         return self._exporter.export([_without_words(each) for each in spans])
 
     def shutdown(self) -> None:
@@ -113,9 +113,9 @@ def _type_alone(event: Event) -> Event:
 
 
 class _Carriers(PayloadConverter):
-    """Reads the header that carries a trace, which whoever reaches Temporal may have written.
+    """Reads the header that carries a trace, which anyone who can reach Temporal may have written.
 
-    What cannot be read carries nothing. An error would fail the workflow's task, and the agent for ever.
+    A header that cannot be read carries nothing. An error would fail the workflow task again and again.
     """
 
     def to_payloads(self, values: Sequence[Any]) -> list[Payload]:
@@ -142,7 +142,7 @@ _PROPAGATOR = TraceContextTextMapPropagator()
 
 
 class _Traced(TracingInterceptor):
-    """Of clients and workflows; activities are left to `_TracedActivities`."""
+    """For clients and workflows; activities are left to `_TracedActivities`."""
 
     def __init__(self, tracer: Tracer) -> None:
         super().__init__(tracer)

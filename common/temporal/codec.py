@@ -45,22 +45,22 @@ SEALED_FOR = "sealed-for"
 # The embedded stack's database, in the data folder.
 DATABASE = "temporal.db"
 NONCE_BYTES = 12
-# What begins a compressed payload: no message of protobuf, as a payload is, begins with a zero byte.
+# Begins a compressed payload. A payload is a protobuf message, and none begins with a zero byte.
 COMPRESSED = b"\0"
-# Below, little is gained. The fastest level: the others take twice the time for a twentieth less.
+# Smaller payloads gain little. The fastest level: the others take twice the time for 5% less.
 COMPRESSED_FROM_BYTES, LEVEL = 512, 1
-# No honest payload is larger, with its metadata; what inflates to more is not inflated.
+# No legitimate payload is larger, with its metadata; what would inflate to more is refused.
 MAX_INFLATED_BYTES = MAX_BYTES + 1024 * 1024
 # Larger payloads are encrypted in a thread, so that they do not hold up a worker's other agents.
 IN_THREAD_BYTES = 256 * 1024
 # A schedule encrypts for its configured id, to which the server appends the time when it starts an agent.
 _SCHEDULED = re.compile(r"-\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
-# From when until when.
+# Since, until.
 Span = tuple[datetime, datetime]
 ALWAYS: Span = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 
-# When a payload arrived that anybody who may write to Temporal could have sent; `outside.py` sets it.
+# When a payload arrived that anybody with access to Temporal could have sent; `outside.py` sets it.
 ARRIVED_AT: ContextVar[datetime | None] = ContextVar("arrived_at", default=None)
 
 
@@ -122,11 +122,11 @@ class EncryptingCodec(PayloadCodec, WithSerializationContext):
 
     Args:
         cipher: holds the keys.
-        writes: encrypt; False where encryption was turned off, and only older payloads are decrypted.
-        reads_plain: accept payloads that are not encrypted; else they are refused.
-        plain_at: from when until when plain payloads were accepted here. What is from those times stays
-            readable, or an agent could not be replayed.
-        compresses: compress what is encrypted; what is compressed is read in any case.
+        writes: encrypt; False if encryption was turned off, and only older payloads are decrypted.
+        reads_plain: accept payloads that are not encrypted; otherwise they are refused.
+        plain_at: the times during which plain payloads were accepted here. Payloads from then stay readable,
+            or an agent could not be replayed.
+        compresses: compress what is encrypted; compressed payloads are read in any case.
     """
 
     def __init__(
@@ -144,7 +144,7 @@ class EncryptingCodec(PayloadCodec, WithSerializationContext):
 
     @property
     def reads_unsigned(self) -> bool:
-        """Whether references to large payloads may come without a signature, as those from before do."""
+        """Whether references to large payloads may be unsigned, as older ones are."""
         return self.reads_plain or bool(self._plain_at)
 
     def with_context(self, context: SerializationContext) -> Self:
@@ -167,7 +167,7 @@ class EncryptingCodec(PayloadCodec, WithSerializationContext):
 
     def _seal(self, payload: Payload) -> Payload:
         key_id = self.cipher.key_id
-        # Otherwise the order of a map's entries, and with it the bytes, could vary.
+        # Otherwise the order of map entries, and with it the bytes, could vary.
         plain = payload.SerializeToString(deterministic=True)
         if self._compresses:
             plain = _compressed(plain)
@@ -251,11 +251,11 @@ def prepare(settings: Settings, *, accepts_plain: bool) -> None:
     """Have the embedded stack encrypt: write its first key if there is none, unless encryption is turned off.
 
     Args:
-        settings: of the stack, before anything of it runs.
+        settings: the settings of the stack, none of which may run yet.
         accepts_plain: plain payloads are accepted from now on, until the next start says otherwise.
 
     Raises:
-        SettingsError: the file of the times cannot be read.
+        SettingsError: the file with the times of plain payloads cannot be read.
     """
     file, now = key_file(settings), datetime.now(UTC)
     times = list(_plain_times(settings))
@@ -321,7 +321,7 @@ def _bound(agent: str, key_id: str) -> bytes:
 
 
 def _compressed(plain: bytes) -> bytes:
-    """``plain`` with less to keep, where that gains anything."""
+    """``plain``, compressed if that makes it smaller."""
     if len(plain) < COMPRESSED_FROM_BYTES:
         return plain
     smaller = COMPRESSED + zlib.compress(plain, LEVEL)

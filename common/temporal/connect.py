@@ -37,8 +37,8 @@ class CannotConnectError(Exception):
 class StackAddress:
     """Where the embedded stack listens; `starter.py dev` writes it into the data folder.
 
-    `roots` are the folders that its agents may use, where the operator named none; `process` is the stack's
-    own, 0 where that is not known.
+    `roots` are the folders that its agents may use if the operator named none; `process` is the stack's
+    process id, 0 if unknown.
     """
 
     temporal: str
@@ -77,7 +77,7 @@ class StackAddress:
 
 @dataclass(frozen=True)
 class Target:
-    """The address of Temporal that is taken, and why; `sure` if somebody said so, or the stack there runs."""
+    """The address of Temporal to use, and why; `sure` if it is configured, or the stack there runs."""
 
     address: str
     why: str
@@ -85,7 +85,7 @@ class Target:
 
     @classmethod
     def of(cls, settings: Settings) -> Target:
-        """That of `TEMPORAL_*` or Temporal's configuration file, else the embedded stack's or the default.
+        """The address from `TEMPORAL_*` or Temporal's configuration file, else the stack's or the default.
 
         Raises:
             SettingsError: `TEMPORAL_*` cannot be used.

@@ -20,11 +20,11 @@ from common.errors import permanent
 from common.flaws import flaw_of
 from common.temporal.search_attributes import fit
 
-# What decoding raises where nobody here can read a payload: under another key, in another encoding or type.
+# What decoding raises if a payload cannot be read here: another key, another encoding, another type.
 UNREADABLE = (ValueError, LookupError, RuntimeError, TypeError, TemporalError)
 REFUSED = b"hibernaut/refused"
 REASON = "reason"
-# What workflows begin with, and whether one begins just now that has not begun before.
+# The types of workflow inputs, and whether a workflow is beginning just now for the first time.
 INPUTS = (AgentInput, SignedStart)
 BEGINNING: ContextVar[bool] = ContextVar("BEGINNING", default=False)
 # The encoding of a payload that holds no value.
@@ -51,15 +51,15 @@ class AgentPayloadConverter(PydanticPayloadConverter):
     """The payload converter of every client and worker."""
 
     def __init__(self) -> None:
-        # Shared, for the SDK makes a converter for every payload, and theirs keep nothing.
+        # Shared: the SDK creates a converter for every payload, and these are stateless.
         self._set_converters(*_converters())
 
     def from_payloads(self, payloads: Sequence[Payload], type_hints: list[type] | None = None) -> list[Any]:
         """The values of ``payloads``.
 
         Raises:
-            ApplicationError: type `InputRefused`, permanent: what a workflow is to begin with is no input of
-                its kind. Where it has begun already, its code is wrong, and a failing task waits for better.
+            ApplicationError: type `InputRefused`, permanent: a workflow was started with an input that is not
+                valid for its kind. If it has begun before, its code is wrong, and its task waits for a fix.
         """
         try:
             return super().from_payloads(payloads, type_hints)
@@ -83,7 +83,7 @@ class AgentPayloadConverter(PydanticPayloadConverter):
 
 
 class ShortFailures(DefaultFailureConverter):
-    """Cuts messages and stack traces: a failure that the server takes no more could never be reported."""
+    """Cuts messages and stack traces: a failure too large for the server could never be reported."""
 
     _limit = 20_000
 
@@ -98,7 +98,7 @@ class ShortFailures(DefaultFailureConverter):
 class EncodedFailures(ShortFailures):
     """Puts messages and stack traces of failures where the codec encrypts them."""
 
-    # Of an activity that is tried again the server shows at most 4 kB, and of more nothing that is encrypted.
+    # The server shows at most 4 kB of a retried activity's failure; of a larger one, nothing encrypted.
     _limit = 1_500
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Where history and code part in a replay: what was done, and what the code does now, in words."""
+"""Where history and code diverge in a replay: what was done, and what the code does now, in words."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from temporalio.bridge.proto.workflow_commands import WorkflowCommand
 
 from common.temporal.recording import Recording
 
-# Search attributes that the SDK writes along with a patch.
+# The search attribute that the SDK writes along with a patch.
 PATCHES = "TemporalChangeVersion"
 
 
 @dataclass(frozen=True)
 class Deed:
-    """Something that was done, by an event, or would be done, by a command.
+    """Something that was done (from an event) or would be done (from a command).
 
     Attributes:
-        what: it in words.
-        key: by what a replay tells it from others.
-        node: the node of the agent that did it; empty where it is not known.
-        argument: what an activity is handed.
-        local: whether it runs inside the workflow task; its event comes when it has ended.
-        event: the id of the event; 0 of a command.
+        what: a description in words.
+        key: what a replay compares.
+        node: the node of the agent that did it; empty if unknown.
+        argument: the argument of an activity.
+        local: whether it is a local activity, whose event comes when it has ended.
+        event: the id of the event; 0 for a command.
     """
 
     what: str
@@ -42,19 +42,19 @@ class Deed:
 
 @dataclass(frozen=True)
 class Difference:
-    """The first thing that the code does otherwise: `expected` by history, None where it had done nothing."""
+    """The first thing that the code does differently; `expected` is what history has, None if nothing."""
 
     expected: Deed | None
     now: Deed | None
 
     @property
     def node(self) -> str:
-        """The node where it is."""
+        """The node of the difference."""
         return next((each.node for each in (self.expected, self.now) if each and each.node), "")
 
 
 def first_difference(history: Sequence[HistoryEvent], recording: Recording) -> Difference | None:
-    """Where the code first does something else than was done; None where nothing of that is found."""
+    """Where the code first does something other than was done; None if no such place is found."""
     calls: list[Deed] = []
     missed: list[Deed] = []
     for task, done in _done(history).items():
@@ -62,7 +62,7 @@ def first_difference(history: Sequence[HistoryEvent], recording: Recording) -> D
             break
         does = list(_does(recording, task))
         calls += (each for each in does if each.local)
-        # A local call is done when it has ended, which may be in a later task than the one that began it.
+        # A local activity is in history once it has ended, maybe in a later task than the one that began it.
         missed += (each for each in done if each.local and each.key not in [call.key for call in calls])
         then, now = ([each for each in part if not each.local] for part in (done, does))
         pairs = zip_longest(then, now)
@@ -80,7 +80,7 @@ def _key(deed: Deed | None) -> tuple[str, ...] | None:
 
 
 def _done(history: Sequence[HistoryEvent]) -> dict[int, list[Deed]]:
-    """What was done, by the event with which its task started; only of tasks that were completed."""
+    """What was done in completed tasks, by the event with which the task started."""
     tasks: dict[int, list[Deed]] = {}
     started: dict[int, int] = {}
     for event in history:
@@ -96,7 +96,7 @@ def _done(history: Sequence[HistoryEvent]) -> dict[int, list[Deed]]:
 
 
 def _does(recording: Recording, task: int) -> Iterator[Deed]:
-    """What the code does in a task, without timers that end in it again: no event tells of them."""
+    """What the code does in a task, without timers that it also ends there: these leave no event."""
     commands = [each for step in recording.steps if step.task == task for each in step.commands]
     begun = {each.start_timer.seq for each in commands if each.HasField("start_timer")}
     brief = begun & {each.cancel_timer.seq for each in commands if each.HasField("cancel_timer")}
@@ -159,8 +159,8 @@ def _of_command(command: WorkflowCommand) -> Deed | None:
     return deed and replace(deed, node=_node(command.event_group_markers) or deed.node)
 
 
-# Events and commands that say no more than this. What is not named here a replay does not compare, or none of
-# this program's workflows does.
+# Events and commands that are fully described by their type. Those not named here are not compared in a
+# replay, or not used by this program's workflows.
 _PLAIN = {
     "timer_canceled": "the end of a timer",
     "cancel_timer": "the end of a timer",
@@ -206,7 +206,7 @@ def _plain(what: str) -> Deed:
 
 
 def _marker(attributes: Any) -> Deed | None:
-    """What a marker of the SDK tells of: a local activity that has ended, or a patch."""
+    """What a marker of the SDK stands for: a local activity that has ended, or a patch."""
     match attributes.marker_name:
         case "core_patch":
             return _plain(f"the patch {_told(attributes, 'patch-data')['id']!r}")

@@ -1,4 +1,4 @@
-"""Hands a fork's mark, which is in its memo, to each of its activities, in a header."""
+"""Passes a fork's mark from its memo to each of its activities, in a header."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from common.agents.fork import FORK
 
 
 class ForkHeader(Interceptor):
-    """On every worker of agents and in every replay."""
+    """For every worker of agents and every replay."""
 
     def workflow_interceptor_class(self, input: WorkflowInterceptorClassInput) -> type[_Marked]:
         """The interceptor around each workflow."""

@@ -1,4 +1,4 @@
-"""Keeps what agents hand to Temporal within its limits, and answers to queries out of the object store."""
+"""Keeps what agents pass to Temporal within its limits, and answers to queries out of the object store."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from common.temporal.converter import INLINE, check_size
 
 
 class PayloadGuard(Interceptor):
-    """On every worker of agents: what the server would refuse fails with a reason.
+    """For every worker of agents: what the server would refuse fails with a reason.
 
     Answers to queries stay in their message, since reading an agent must not write to the store. References
     in signals that cannot be followed are refused (`outside.py`).
     """
 
     def __init__(self) -> None:
-        # Here, for the module is a worker's: it loads what a client need not.
+        # Imported here because only a worker needs it: it loads what a client does not need.
         from common.temporal.outside import mark_outside
 
         mark_outside()

@@ -1,4 +1,4 @@
-"""What the SDK looks at of a workflow class: every name, at each start and replay, unless told less."""
+"""Limits what the SDK inspects of a workflow class, by default every name at each start and replay."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from temporalio import workflow
 
 
 class ShowsHandlers(ABCMeta):
-    """The type of a base class of workflows whose `_handlers` names its own: in the sandbox it shows no more.
+    """Metaclass of a workflow base class whose `_handlers` lists its handlers: `dir` shows only these.
 
-    With them go the names of what a workflow's class defines itself. Outside of the sandbox, where the SDK
-    checks the class when its worker starts, all are there. An agent may have abstract bases beside it.
+    It also shows the names that a workflow's own class defines. Outside the sandbox, where the SDK checks the
+    class when its worker starts, it shows all names. An agent may have further abstract bases.
     """
 
     _handlers: tuple[str, ...]

@@ -1,8 +1,7 @@
-"""Keeps a process on the code that it began with, though the files may hold other code by now.
+"""Keeps a process on the code it started with, even if the files change.
 
-The sandbox runs the file of an agent afresh at every start and replay. Read from disk each time, it would be
-that of a change that this process is not part of: half of it, as what the file imports is loaded once, or
-one that does not even compile.
+The sandbox executes an agent's file at every start and replay. If it were read from disk each time, a process
+could run half of a change, because what the file imports is loaded only once; or code that does not compile.
 """
 
 from __future__ import annotations
@@ -16,8 +15,7 @@ from types import CodeType, ModuleType
 
 
 def keep_code(package: str) -> None:
-    """Have every later import of a module of `package` run the code that it has now, or has when it is
-    imported first."""
+    """Make later imports of modules of `package` run the code they have now, or at their first import."""
     if any(isinstance(each, _KeptModules) and each.package == package for each in sys.meta_path):
         return
     finder = _KeptModules(package)

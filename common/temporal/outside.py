@@ -1,8 +1,8 @@
 """Marks payloads of signals, updates and queries while a worker decodes them: anybody may have sent them.
 
-The SDK fails a workflow's task whose payloads it cannot fetch, and tries again for ever. That is right for an
-agent's own state, which waits until its object is restored; a signal must not stop its agent like that. The
-SDK's visitor of payloads is the only place that knows which is which, and when each arrived.
+If the SDK cannot fetch a payload, it fails the workflow task and retries for ever. That is right for an
+agent's own state, which waits until its object is restored; but a signal must not stop its agent like that.
+Only the SDK's payload visitor knows which is which, and when each arrived.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class _OutsideAwareVisitor(CommandAwarePayloadVisitor):
 
     async def _visit_coresdk_workflow_activation_SignalWorkflow(self, fs: VisitorFunctions, o: Any) -> None:
         if not o.input:
-            # For the codec to judge: a signal that carries nothing could have come from anybody.
+            # Something for the codec to judge: a signal without a payload could have come from anybody.
             o.input.append(Payload(metadata={"encoding": NOTHING}))
         with self._from_outside():
             await super()._visit_coresdk_workflow_activation_SignalWorkflow(fs, o)

@@ -43,7 +43,7 @@ NO_RUN = "-"
 # Segments of a key: prefix, namespace, workflow id, run id, digest.
 SEGMENTS = 5
 DRIVER = "hibernaut"
-# Objects that are read or written at a time.
+# Objects that are read or written in parallel.
 THREADS = 16
 # Keys remembered as written, so that most replays need not ask the store.
 REMEMBERED = 10_000
@@ -52,7 +52,7 @@ _SEGMENT_BYTES = 180
 
 Result = TypeVar("Result")
 
-# Whether a payload is decoded that anybody who may write to Temporal could have sent; `outside.py` sets it.
+# Whether anybody with access to Temporal could have sent the payload being decoded; `outside.py` sets it.
 FROM_OUTSIDE: ContextVar[bool] = ContextVar("from_outside", default=False)
 
 
@@ -96,7 +96,7 @@ class PayloadStore(StorageDriver):
         )
 
     def _select(self, context: StorageDriverSelectContext, payload: Payload) -> Self | None:
-        # An object of no run would never be swept: heartbeats, and what is encoded by hand.
+        # Without a run (a heartbeat, or something encoded by hand), the object would never be swept.
         if INLINE not in payload.metadata and _run_of(context.target):
             return self
         check_size(payload.ByteSize(), MAX_INLINE_BYTES, "a payload outside of a workflow")
@@ -149,7 +149,7 @@ class PayloadStore(StorageDriver):
         return StorageDriverClaim(claim_data={"key": key, **signature})
 
     def _is_there(self, key: str, size: int) -> bool:
-        # Written each time under no run, because the sweep spares such an object by its age.
+        # Without a run, write it every time: the sweep spares such an object by its age.
         if f"/{NO_RUN}/" in key:
             return False
         if key in self._written:
@@ -181,7 +181,7 @@ class PayloadStore(StorageDriver):
 
 
 class _TolerantStorage(ExternalStorage):
-    """Hands on references that nobody could follow as refused, where the SDK would fail the task for ever."""
+    """Turns references that nobody can follow into refused payloads; the SDK would fail the task for ever."""
 
     def _decode_reference(self, payload: Payload) -> ExternalStorageReference | None:
         try:
@@ -252,7 +252,7 @@ def referenced_key(payload: Payload) -> str | None:
 
 
 def _run_of(target: object) -> str | None:
-    """The prefix for what is encoded now, from what the SDK says it is for."""
+    """The key prefix for what is being encoded, from the target that the SDK gives."""
     if isinstance(target, StorageDriverWorkflowInfo) and target.id:
         return run_prefix(target.namespace, target.id, target.run_id)
     # An activity that is completed by its task token encodes its result without a target.

@@ -1,8 +1,8 @@
-"""What a workflow's code does in a replay, step by step: every command with all that it says.
+"""What a workflow's code does in a replay, step by step: every command in full.
 
-A replay itself compares little with history: which kinds of commands come in which order, and the ids and
-types of activities and child workflows. How long a timer runs, what a fresh history begins with, on which
-queue a call goes: all that may change unseen. What is recorded here can be compared.
+A replay itself compares little with history: the order of commands by type, and the ids and types of
+activities and child workflows. How long a timer runs, what a fresh history begins with, which queue a call
+goes to: all that may change unnoticed. What is recorded here can be compared.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails
 
 from common.temporal.sandbox import AgentSandbox
 
-# What every agent is asked in the end. Its other queries change with time, or go to somebody.
+# The queries that every agent is asked at the end. Answers to others depend on the time or on who asks.
 QUERIES = ("status", "notebook", "approvals")
 
 
@@ -27,7 +27,7 @@ QUERIES = ("status", "notebook", "approvals")
 class Step:
     """An activation: what came, and the commands that followed.
 
-    `task` is the event with which the workflow task started that it belongs to.
+    `task` is the event with which its workflow task started.
     """
 
     task: int
@@ -42,8 +42,8 @@ class Recording:
     Attributes:
         queue: the run's own task queue.
         steps: every activation in order.
-        failure: what the code raised, where that failed a workflow task.
-        answers: what an agent answered at the end, by query; of what is no agent, nothing.
+        failure: what the code raised, if that failed a workflow task.
+        answers: an agent's answers at the end, by query; empty if the workflow is not an agent.
     """
 
     queue: str = ""
@@ -78,7 +78,7 @@ class _Recorded:
         completion = self._run.activate(act)
         if completion.HasField("failed"):
             self._recording.failure = completion.failed.failure
-        # Copies: what follows encodes the payloads in place.
+        # A copy: the payloads are encoded in place afterwards.
         made = WorkflowActivationCompletion()
         made.CopyFrom(completion)
         step = Step(act.history_length, act, list(made.successful.commands))
@@ -86,7 +86,7 @@ class _Recorded:
         return completion
 
     def _ask(self) -> None:
-        """Have the answers to every agent's queries, as they are at the end."""
+        """Record the answers to every agent's queries, as they are at the end."""
         if not self._recording.steps:
             return
         last = WorkflowActivation()

@@ -1,20 +1,20 @@
 """The sandbox that agents run in: the SDK's, except for four things.
 
-An agent answers no query while a local activity of its own runs. The SDK answers at once, and the answer ends
-the workflow task: the local activity's result is then delivered in the next task, together with whatever
-arrived meanwhile. A replay knows of no query and delivers the result in the task that scheduled the activity.
-An agent for which that order matters could never be replayed. The server keeps unanswered queries open, and
-asks again right after the task.
+An agent answers no query while one of its local activities runs. The SDK would answer at once, and the answer
+would end the workflow task: the local activity's result is then delivered in the next task, together with
+whatever arrived meanwhile. A replay has no queries, and delivers the result in the task that scheduled the
+activity. An agent for which that order matters could never be replayed. The server keeps unanswered queries
+open, and asks again right after the task.
 
-And it is said outside the sandbox whose a payload is. The SDK enters the sandbox three or four times for each
-payload to find that out, which was a quarter of a worker's CPU. The codec and the store need no more than the
-agent's id and run, which are the same for everything but what goes to another workflow.
+Which workflow a payload belongs to is determined outside the sandbox. The SDK enters the sandbox three or
+four times for each payload to find that out, which was a quarter of a worker's CPU. The codec and the store
+only need the agent's id and run, which are the same for everything except what goes to another workflow.
 
-And a start with too few or too many arguments, or another input, fails its workflow. The SDK fails the
-workflow's task, and the server hands that out again for ever.
+A start with the wrong number of arguments, or an input of another kind, fails the workflow. The SDK would
+fail the workflow task, which the server hands out again for ever.
 
-And a worker without a build says nothing of a workflow's versioning behavior. The SDK names the one that its
-class has, which the server takes from no such worker: the task would fail again and again.
+A worker without a build does not report a workflow's versioning behavior. The SDK would report that of the
+class, which the server refuses from such a worker: the task would fail again and again.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ from temporalio.workflow import Info, _Definition
 
 from common.temporal.converter import BEGINNING, refused
 
-# The workflows that can run.
+# The workflow classes that were found to be able to run.
 _PREPARED: set[type] = set()
-# The id of a query that is a task of its own, which the server would not ask again.
+# The id of a query sent as a task of its own, which the server would not send again.
 ALONE = "legacy_query"
 
 
@@ -50,7 +50,7 @@ class AgentSandbox(SandboxedWorkflowRunner):
     """Runs each workflow in a sandbox of its own."""
 
     def prepare_workflow(self, defn: _Definition) -> None:
-        """Find out whether a workflow can run here: once in a process, as every worker and replay asks."""
+        """Check that a workflow can run here, once per process: every worker and replay asks for it."""
         if defn.cls not in _PREPARED:
             super().prepare_workflow(defn)
             _PREPARED.add(defn.cls)
@@ -118,13 +118,13 @@ class _Instance:
 
 
 def _stays(command: CommandInfo | None) -> bool:
-    """Whether a payload is the workflow's own or its activity's, and not for another workflow."""
+    """Whether a payload belongs to the workflow itself or its activity, not to another workflow."""
     return command is None or command.command_type == CommandType.COMMAND_TYPE_SCHEDULE_ACTIVITY_TASK
 
 
 @cache
 def _arguments_of(run: Callable[..., Any]) -> range:
-    """With how many arguments a workflow may be started whose method this is."""
+    """How many arguments a workflow with this run method may be started with."""
     parameters = [*inspect.signature(run).parameters.values()][1:]
     required = sum(each.default is each.empty for each in parameters)
     return range(required, len(parameters) + 1)

@@ -30,7 +30,7 @@ REGISTRY: tuple[SearchAttributeKey[Any], ...] = (
     OWNER, NODE, STATE, WAITING_FOR, BATCH_ID, FAILURE, NODE_SINCE, WAKE_AT, STUCK_AT, APPROVERS,
 )  # fmt: skip
 
-# How a server answers a query, or a start, that names one it does not know.
+# The server's error for a query or a start that names an attribute it does not know.
 _UNKNOWN = re.compile(r"(?:invalid search attribute:|no mapping defined for search attribute) (\w+)$")
 
 # The server's own: the build that completed a workflow's last task, as `deployment:build`, and whether the
@@ -50,9 +50,9 @@ SEPARATOR = "; "
 # Ends a value that was cut, and stands for the names that a list has no room for; the agent has them all.
 MORE = "…"
 
-# SQLite would take longer ones.
+# The limit of PostgreSQL and MySQL; SQLite would take more.
 MAX_KEYWORD_BYTES = 255
-# Of a list, which is one value: below the server's 2,048 with room for the payload's own framing.
+# For a list, which is one value: below the server's 2,048, with room for the payload's own framing.
 MAX_BYTES = 1900
 MAX_NAME_BYTES = 200
 
@@ -69,12 +69,12 @@ def fit(text: str, limit: int = MAX_KEYWORD_BYTES) -> str:
 
 
 def fit_name(name: str) -> str:
-    """``name`` cut likewise, so that a list of names has room for several."""
+    """``name`` cut shorter, so that a list of names has room for several."""
     return fit(name, MAX_NAME_BYTES)
 
 
 def is_cut(value: str | None) -> bool:
-    """Whether the agent has more to say than `value`."""
+    """Whether `value` was cut, so that only the agent has all of it."""
     return bool(value) and str(value).endswith(MORE)
 
 
@@ -92,7 +92,7 @@ def fit_list(values: Sequence[str], limit: int = MAX_BYTES) -> list[str]:
 
 
 def fit_names(names: Sequence[str]) -> list[str]:
-    """``names`` as far as they fit, in order, and `MORE` in the place of those that do not."""
+    """``names`` in order as far as they fit, and `MORE` in place of those that do not."""
     kept = fit_list([name for name in reversed(names) if name == fit_name(name)])[::-1]
     if len(kept) == len(names):
         return kept
@@ -100,13 +100,13 @@ def fit_names(names: Sequence[str]) -> list[str]:
 
 
 def unregistered(error: RPCError) -> str:
-    """The name of ours that Temporal says it does not know; empty where it refuses for another reason."""
+    """The attribute of ours that Temporal says it does not know; empty if the error has another reason."""
     found = _UNKNOWN.search(error.message)
     return found[1] if found and found[1] in {key.name for key in REGISTRY} else ""
 
 
 def problem(values: Sequence[str]) -> str:
-    """What `PROBLEMS` says by its values `category=…` and `cause=…`: `WorkflowWorkerUnhandledFailure`."""
+    """The cause in `PROBLEMS` (`category=…`, `cause=…`), such as `WorkflowWorkerUnhandledFailure`."""
     said = dict(each.partition("=")[::2] for each in values)
     return (said.get("cause") or said.get("category") or "unknown").removeprefix("WorkflowTaskFailedCause")
 
@@ -117,7 +117,7 @@ def waiting_for_approval(request_id: str, digest: str) -> str:
 
 
 def parse_missing(value: str | None) -> str:
-    """What the agent is stuck for by ``AgentWaitingFor``; empty where that is nothing."""
+    """What is missing for a stuck agent, according to ``AgentWaitingFor``; empty if nothing."""
     found = [part for part in (value or "").split(SEPARATOR) if part.startswith(MISSING)]
     return found[0].removeprefix(MISSING) if found else ""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from temporalio.service import TLSConfig
 
-# What the SDK says, in its debug format, of a server's certificate that this side does not take.
+# From the SDK's message, in debug format, when this side rejects the server's certificate.
 OF_SERVER = {
     "UnknownIssuer": (
         "nobody whom this side trusts signed its certificate: set TEMPORAL_TLS_SERVER_CA_CERT_PATH to who did"
@@ -12,13 +12,13 @@ OF_SERVER = {
     "NotValidForName": "its certificate is for another name: set TEMPORAL_TLS_SERVER_NAME to one it has",
     "InvalidCertificate(Expired": "its certificate has expired: it has to be renewed there",
 }
-# And where the server ends the connection on what this side sends first: with TLS on its certificate.
+# And when the server ends the connection on the first thing this side sends, with TLS its certificate.
 ENDED = ("AlertReceived", "error after connection")
 AWAY = "start it with `starter.py dev`, or set TEMPORAL_ADDRESS to where yours is"
 
 
 def why_unreached(error: Exception, tls: TLSConfig | bool | None) -> str:
-    """Why, and what to do, by an `error` of `Client.connect` and how it was to use TLS."""
+    """Why, and what to do, from an `error` of `Client.connect` and its TLS configuration."""
     said = str(error)
     for words, why in OF_SERVER.items():
         if words in said:

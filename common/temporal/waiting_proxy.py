@@ -1,9 +1,9 @@
-"""A worker's way to Temporal that waits for the server where the SDK alone is refused and backs off.
+"""A proxy between a worker and Temporal that waits for the server; without it, the SDK would back off.
 
-The SDK's pollers try again after up to ten seconds, and nothing configures that: an agent whose activity had
-long ended stayed behind as long once the server was back. Behind this proxy, which is the process's own, no
+The SDK's pollers retry after up to ten seconds, which cannot be configured: once the server was back, agents
+whose activities had long ended waited for that long. Behind this proxy, which runs in the same process, no
 connection is refused while the server is away: it is made as soon as there is a server, and what waited goes
-out at once. What passes is not looked at; TLS goes through it from end to end.
+out at once. The proxy does not read the traffic; TLS is end to end.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import cast
 
 from temporalio.service import HttpConnectProxyConfig
 
-# Between two tries to reach the server, and for one of them: a network that swallows packets refuses nothing.
+# The pause between attempts to reach the server, and the time-out of one: a network may just drop packets.
 RETRY_SECONDS, TRY_SECONDS = 0.1, 2.0
-# After so long the SDK hears of it, says so in its log, and asks for another connection.
+# After this time the SDK gets an error, logs it, and asks for another connection.
 HOLD_SECONDS = 300.0
-# No request for a connection is longer.
+# The maximum length of a CONNECT request.
 REQUEST_BYTES = 1 << 14
 
 
@@ -33,17 +33,17 @@ class WaitingProxy:
         self._waits = True
 
     async def start(self) -> HttpConnectProxyConfig:
-        """Listen, as long as the event loop runs; what the client needs.
+        """Listen for as long as the event loop runs; return the proxy configuration for the client.
 
-        On a Unix socket: the SDK sends small packets that a TCP connection to a proxy holds back for 40 ms.
+        On a Unix socket, because a TCP connection to a proxy holds the SDK's small packets back for 40 ms.
         """
         loop = asyncio.get_running_loop()
         folder = tempfile.mkdtemp(prefix="hibernaut-")
         if sys.platform != "linux":
             self._server = await loop.create_unix_server(self._asked, f"{folder}/proxy")
             return HttpConnectProxyConfig(f"unix:{folder}/proxy")
-        # Reached by a descriptor it needs no name, which may be too long for a socket: nobody else finds it,
-        # and nothing is left behind, however the process ends.
+        # Reach the socket by a descriptor, without a name: a path may be too long for a socket, nobody else
+        # finds it, and nothing is left behind however the process ends.
         within = os.open(folder, os.O_DIRECTORY)
         name = f"/proc/self/fd/{within}/proxy"
         self._server = await loop.create_unix_server(self._asked, name)
@@ -54,14 +54,14 @@ class WaitingProxy:
         return HttpConnectProxyConfig(f"unix:/proc/self/fd/{socket}")
 
     def stop_waiting(self) -> None:
-        """From now on refuse what cannot be connected at once: who ends does not wait for a server."""
+        """From now on, refuse what cannot be connected at once: a process that ends must not wait for it."""
         self._waits = False
 
     def _asked(self) -> _Request:
         return _Request(self)
 
     async def join(self, client: Transport, target: str) -> bool:
-        """Join `client` to `target`; False where that is not reached in time, the first time at once."""
+        """Connect `client` to `target`; False if that is not reached in time. The first time, do not wait."""
         host, _, port = target.rpartition(":")
         loop = asyncio.get_running_loop()
         end = loop.time() + (HOLD_SECONDS if self._reached else 0.0)
@@ -103,10 +103,10 @@ class _Request(asyncio.Protocol):
 
 
 class _End(asyncio.Protocol):
-    """One end of a connection: what is read there is written at the other end.
+    """One end of a connection: what is read here is written to the other end.
 
-    Callbacks and no streams: every byte between worker and server comes by, and streams took a fifth of the
-    worker's time.
+    With callbacks, not streams: every byte between worker and server passes through here, and streams took a
+    fifth of the worker's time.
     """
 
     def __init__(self, other: Transport) -> None:
@@ -126,7 +126,7 @@ class _End(asyncio.Protocol):
 
 
 class _Server(_End):
-    """The server's end: a server may speak first, and its client hears before that that it is connected."""
+    """The server's end. It tells the client that it is connected first, as the server may speak first."""
 
     def connection_made(self, transport: BaseTransport) -> None:
         server = cast("Transport", transport)

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Creates the role and the database for what workers count together (HIBERNAUT_DATABASE), and sets the role's password.
-# Of Temporal's databases the role may read nothing. Who runs it is named by libpq's variables: PGHOST, PGUSER, PGPASSWORD.
+# The role may not read Temporal's databases. libpq's variables say who runs this: PGHOST, PGUSER, PGPASSWORD.
 set -eu
 psql --no-psqlrc --quiet --set=ON_ERROR_STOP=1 --dbname=postgres <<'SQL'
 \getenv password DATABASE_PASSWORD

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Creates the databases and tables of Temporal's server in PostgreSQL, or brings them up to the version of these tools.
+# Creates the databases and tables of Temporal's server in PostgreSQL, or upgrades them to the version of
+# these tools.
 set -eu
 for each in temporal:temporal temporal_visibility:visibility; do
     tool() {

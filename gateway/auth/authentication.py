@@ -1,4 +1,4 @@
-"""Who sends a request: a bearer token becomes a subject with scopes, of which each route needs one."""
+"""Authenticates requests: a bearer token stands for a subject with scopes; each route needs one scope."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Subject:
 
     @property
     def names(self) -> frozenset[str]:
-        """How a policy may name them: by id, or by group as `@name`."""
+        """The names by which a policy may refer to this person: the id, and groups as `@name`."""
         return frozenset({self.id, *(GROUP + group for group in self.groups)})
 
     def may(self, scope: Scope) -> bool:
@@ -52,7 +52,7 @@ class Authenticator:
 
     Args:
         tokens: the local token file.
-        issuer: an OpenID Connect issuer whose tokens are accepted, too.
+        issuer: an OpenID Connect issuer whose tokens are accepted as well.
         directory: who is in which group.
         buckets: rate limits, per address for bad tokens, per subject for requests.
     """
@@ -66,7 +66,7 @@ class Authenticator:
         self._buckets = buckets
 
     async def subject_of(self, token: str, address: str) -> Subject:
-        """Whose ``token`` it is.
+        """The subject that ``token`` stands for.
 
         Raises:
             Problem: 401, it is not valid; 429, too many requests; 503, it cannot be checked now.
@@ -95,7 +95,7 @@ class Authenticator:
         return Subject(id=entry.subject, scopes=entry.scopes, groups=groups)
 
     def local_entry(self, token_digest: str) -> TokenEntry | None:
-        """The token file's entry of the token with that digest; None if there is none any more."""
+        """The token file's entry for the token with that digest; None if there is none any more."""
         return self._tokens.entry(token_digest)
 
 

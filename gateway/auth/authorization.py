@@ -17,7 +17,7 @@ from gateway.views import Views
 def may_see(row: AgentRow, subject: Subject) -> bool:
     """Whether it is their agent, or asks something they may decide; operators see all."""
     if not row.owner:
-        return False  # a workflow that is no agent
+        return False  # a workflow that is not an agent
     return subject.operator or row.owner == subject.id or bool(subject.names & deciders(row))
 
 
@@ -36,7 +36,7 @@ async def require_visible(views: Views, subject: Subject, id: str) -> AgentRow:
     """The agent, if the subject may see it.
 
     Raises:
-        NoSuchAgentError: there is none, or it is not theirs to see.
+        NoSuchAgentError: the agent does not exist, or the subject may not see it.
         ArchiveDamagedError: its archived copy cannot be read; only operators are told.
     """
     try:
@@ -44,10 +44,10 @@ async def require_visible(views: Views, subject: Subject, id: str) -> AgentRow:
     except ArchiveDamagedError:
         if subject.operator:
             raise
-        raise NoSuchAgentError(id) from None  # its owner cannot be read either
+        raise NoSuchAgentError(id) from None  # the owner is unreadable, too: tell nobody else
     if may_see(row, subject):
         return row
-    # A long list of approvers is cut in the search attribute; the agent has the whole.
+    # The search attribute truncates a long list of approvers; ask the agent for the whole list.
     if row.owner and (row.waiting_for or "").startswith(search_attributes.APPROVAL):
         row = await views.view(id)
         if may_see(row, subject):
@@ -59,8 +59,8 @@ async def require_steerable(views: Views, subject: Subject, id: str) -> AgentRow
     """The agent, if the subject may steer it.
 
     Raises:
-        NoSuchAgentError: there is none, or it is not theirs to see.
-        Problem: 403, they may see it only to decide what it asks.
+        NoSuchAgentError: the agent does not exist, or the subject may not see it.
+        Problem: 403, the subject may only see it to decide what it asks.
     """
     row = await require_visible(views, subject, id)
     if not may_steer(row, subject):

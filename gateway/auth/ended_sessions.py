@@ -1,4 +1,4 @@
-"""Sessions that people ended by signing out, so that a copy of their cookie is worthless at every gateway."""
+"""Sessions ended by signing out: a copy of their cookie is worthless at every gateway."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ PREFIX = "sessions/ended/"
 
 
 class EndedSessions:
-    """Marks in the object store. The methods block, and may raise ``StoreUnavailableError``."""
+    """Marks sessions as ended in the object store. Methods block, and may raise ``StoreUnavailableError``."""
 
     def __init__(self, objects: ObjectStore) -> None:
         self._objects = objects
 
     def add(self, id: str) -> None:
-        """End a session; the marks of those that are over anyway are deleted."""
+        """End a session, and delete marks of sessions that have expired anyway."""
         self._objects.put(PREFIX + id, b"")
         over = datetime.now(UTC) - LIFETIME
         self._objects.delete([each.key for each in self._objects.list(PREFIX) if each.written_at < over])

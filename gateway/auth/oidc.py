@@ -1,4 +1,4 @@
-"""Bearer tokens of an OpenID Connect issuer: its keys are cached, its tokens checked strictly."""
+"""Verifies bearer tokens of an OpenID Connect issuer, whose keys it caches."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from common.names import UnusableValueError, check_person
 from common.settings import Settings
 from common.settings.http import is_safe
 
-# Seconds until keys are fetched again, and for which they are trusted while the issuer is away.
+# Seconds until keys are fetched again, and how long they are trusted while the issuer is unreachable.
 REFRESH_AFTER, TRUSTED_FOR = 600.0, 24 * 3600.0
-# An unknown key id may mean that keys were rotated, or that somebody made it up.
+# An unknown key id may mean rotated keys, or a made-up id: do not refetch for each.
 MIN_FETCH_INTERVAL = 15.0  # seconds
 LEEWAY = 10  # seconds that clocks may differ
 TIMEOUT = 5.0  # seconds
-MAX_BYTES = 1_000_000  # of a document of the issuer
+MAX_BYTES = 1_000_000  # of one of the issuer's documents
 
 
 class BadTokenError(Exception):
@@ -55,7 +55,7 @@ class Issuer:
         """Whose token it is, and what it allows.
 
         Raises:
-            BadTokenError: by another issuer, for another audience, expired, or invalid in any other way.
+            BadTokenError: wrong issuer or audience, expired, or invalid in any other way.
             IssuerAwayError: the keys cannot be fetched.
         """
         try:
@@ -100,7 +100,7 @@ class Issuer:
                 self._keys = await self._fetch()
                 self._fetched_at = self._clock()
             except (httpx.HTTPError, ValueError, KeyError, TypeError, jwt.PyJWTError):
-                pass  # the last known keys stand in for a while
+                pass  # keep using the last known keys for a while
         if self._clock() - self._fetched_at > TRUSTED_FOR:
             self._keys = {}
         if not self._keys:
@@ -114,7 +114,7 @@ class Issuer:
         document = await self._get(str(found["jwks_uri"]))
         keys = {}
         for each in document["keys"]:
-            # A symmetric key in a public document is no secret.
+            # Skip symmetric keys: one in a public document is no secret.
             if isinstance(each.get("kid"), str) and each.get("kty") in ("RSA", "EC", "OKP"):
                 try:
                     keys[each["kid"]] = jwt.PyJWK(each)

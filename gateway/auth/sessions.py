@@ -1,4 +1,4 @@
-"""Browser sessions: a token once, then a signed cookie; and the token that guards every form."""
+"""Browser sessions: a token is exchanged for a signed cookie; forms carry a CSRF token."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from gateway.decision_form import MAX_FIELDS, read_form
 from gateway.problems import Problem
 from gateway.services import Gateway, the_gateway
 
-# What the signed values are for.
+# Purposes of the signed values.
 SESSION, FORM = "session", "form"
 
 
@@ -36,8 +36,8 @@ class SignInNeededError(Exception):
 class Session:
     """The cookie's content.
 
-    `token` is the digest of a local token, whose entry in the token file says on every visit what it allows;
-    an issuer's token says so itself: `subject` and `scopes`, until it expires.
+    For a local token, `token` is its digest, and the token file is consulted on every visit. An issuer's
+    token is replaced by its `subject` and `scopes`, until it expires.
     """
 
     id: str
@@ -49,14 +49,14 @@ class Session:
 
 @dataclass(frozen=True)
 class Visitor:
-    """Somebody who has signed in; `form` is the token in the forms they are given."""
+    """Somebody who has signed in; `form` is the CSRF token for their forms."""
 
     subject: Subject
     form: str
     session: str
 
     def require(self, scope: Scope) -> None:
-        """Let the visitor go on if their token allows ``scope``.
+        """Require that the visitor's token allows ``scope``.
 
         Raises:
             Problem: 403, it does not.
@@ -69,7 +69,7 @@ _SESSION = TypeAdapter(Session)
 
 
 def cookie_name(gateway: Gateway) -> str:
-    """The cookie's name; with https, the prefix makes browsers keep it from other hosts and plain http."""
+    """The cookie's name. With https, a prefix makes browsers keep it from other hosts and plain http."""
     return "__Host-hibernaut" if _is_secure(gateway) else "hibernaut"
 
 
@@ -98,11 +98,11 @@ async def sign_out(response: Response, gateway: Gateway, visitor: Visitor) -> No
 
 
 async def visitor(request: Request, gateway: Annotated[Gateway, Depends(the_gateway)]) -> Visitor:
-    """Who visits the page.
+    """The visitor, from the session cookie.
 
     Raises:
         SignInNeededError: nobody has signed in, or their session has ended.
-        StoreUnavailableError: it is not known whether the session has ended.
+        StoreUnavailableError: it cannot be checked whether the session has ended.
     """
     cookie = request.cookies.get(cookie_name(gateway), "")
     try:
@@ -122,12 +122,12 @@ async def visitor(request: Request, gateway: Annotated[Gateway, Depends(the_gate
 
 
 def form_token(holder: str, signer: Signer) -> str:
-    """The token in a form, which proves that it was given to the ``holder`` of a cookie or a link."""
+    """The CSRF token in a form; it proves that the form was given to the ``holder`` of a cookie or link."""
     return sign(digest_of(holder), FORM, signer)
 
 
 async def session_form(request: Request, gateway: Gateway, fields: int = MAX_FIELDS) -> dict[str, str]:
-    """The form in a request's body, if one of our pages gave it to this very session.
+    """The form in a request's body, if one of our pages gave it to this session.
 
     Raises:
         Problem: 403, it comes from somewhere else.
@@ -139,7 +139,7 @@ async def session_form(request: Request, gateway: Gateway, fields: int = MAX_FIE
 
 
 def require_own_form(request: Request, given: object, holder: str, signer: Signer) -> None:
-    """Let a form through if one of our pages gave it to its ``holder``.
+    """Require that one of our pages gave the form to its ``holder``.
 
     Raises:
         Problem: 403, it comes from somewhere else.
@@ -154,7 +154,7 @@ def require_own_form(request: Request, given: object, holder: str, signer: Signe
 
 
 def require_same_site(request: Request) -> None:
-    """Let a request through unless the browser says that another site's page sent it.
+    """Refuse a request that, according to the browser, another site's page sent.
 
     Raises:
         Problem: 403, it did.

@@ -1,1 +1,1 @@
-"""The gateway's routes, one file for each subject."""
+"""The gateway's routes, one file per subject."""

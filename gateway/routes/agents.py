@@ -31,9 +31,9 @@ router = APIRouter(tags=["looking at agents"])
 # Seconds after which polling may find something new.
 RETRY_AFTER = {AgentState.WORKING: 2, AgentState.SLEEPING: 30}
 DEFAULT_RETRY_AFTER = 5
-BATCH_PATIENCE = timedelta(seconds=1)  # the list is complete without
+BATCH_PATIENCE = timedelta(seconds=1)  # the list is complete without batch progress
 
-# What Temporal can look for; an id is letters, digits and these signs.
+# What Temporal can search for; an id consists of letters, digits and these characters.
 FINDABLE = r"^[\p{L}\p{M}\p{N}_ .:@/+=,#-]{1,200}$"
 
 
@@ -75,7 +75,7 @@ async def _with_batches(parts: Gateway, rows: list[FoundAgent]) -> list[FoundAge
     batches = await parts.agents.batches(rows, BATCH_PATIENCE)
     for row in rows:
         if row.running and (batch := batches.get(row.id)):
-            # Hundreds of references; the agent itself has them.
+            # Leave out hundreds of references; the agent itself has them.
             row.batch = batch.model_copy(update={"results": [], "pages": []})
     return rows
 
@@ -147,7 +147,7 @@ async def agent_events(
 
 
 async def event_stream(parts: Gateway, subject: Subject, id: str, last_event_id: str) -> Response:
-    """The stream of an agent's events for a subject, or 204 if nothing more can come."""
+    """An agent's event stream for a subject; 204 if nothing more can come."""
     await require_visible(parts.views, subject, id)
     cursor = Cursor.parse(last_event_id) if last_event_id else Cursor()
     if cursor is None:

@@ -1,6 +1,6 @@
-"""The page behind a link of a letter. Opening it answers nothing, however often and whatever opens it.
+"""The page behind a link in a letter. Opening it answers nothing, however often and whatever opens it.
 
-It is for people who have no account here, and shows nothing but what their letter said.
+It is for people without an account here, and shows only what their letter said.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ OVER = ChoiceView(standing=ChoiceStanding.OVER, subject="", sender="")
 
 @router.api_route("/answer/{token}", methods=["GET", "HEAD"])
 async def show(request: Request, parts: Parts, token: str) -> Response:
-    """The answer that the link stands for, with a button to give it; or why there is none."""
+    """The answer that the link stands for, with a button to give it; or why it is closed."""
     link = _read_link(request, parts, token)
     try:
         view = await parts.agents.choice(link)
@@ -39,7 +39,7 @@ async def show(request: Request, parts: Parts, token: str) -> Response:
 
 @router.post("/answer/{token}")
 async def answer(request: Request, parts: Parts, token: str) -> Response:
-    """Give the answer, once for each letter. It is safe with Temporal before anybody is thanked."""
+    """Submit the answer, once for each letter. The page confirms only what Temporal has stored."""
     link = _read_link(request, parts, token)
     form = await read_form(request)
     require_own_form(request, form.get("form"), token, parts.signer)

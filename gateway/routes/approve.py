@@ -29,7 +29,7 @@ from gateway.views import PAGE_PATIENCE
 
 router = APIRouter()
 
-# Forms that the agent refused; a person who mistypes needs few.
+# Limit of forms that the agent refused; a person who mistypes needs few.
 MAX_ATTEMPTS = 20
 THROUGH = "email"
 SAID = {
@@ -41,7 +41,7 @@ SAID = {
 
 @router.api_route("/approve/{token}", methods=["GET", "HEAD"])
 async def show(request: Request, parts: Parts, token: str) -> Response:
-    """What is asked, or what has become of it; the latter also after the link has expired."""
+    """Show the question or its outcome; the outcome even after the link has expired."""
     link = _read_link(request, parts, token, ApprovalLink.read_even_expired)
     visit = _Visit(request, parts, token, link, await parts.views.view(link.agent, PAGE_PATIENCE))
     if visit.asked:
@@ -54,7 +54,7 @@ async def show(request: Request, parts: Parts, token: str) -> Response:
 
 @router.post("/approve/{token}")
 async def decide_by_link(request: Request, parts: Parts, token: str) -> Response:
-    """Decide, once; a second time shows what became of the first."""
+    """Decide, once; a second time shows the outcome of the first."""
     link = _read_link(request, parts, token)
     form = await read_form(request)
     require_own_form(request, form.get("form"), token, parts.signer)
@@ -75,7 +75,7 @@ async def decide_by_link(request: Request, parts: Parts, token: str) -> Response
 async def artifact(
     request: Request, parts: Parts, token: str, sha256: str, name: str, save: bool = False
 ) -> Response:
-    """What the plan refers to, and nothing else of its agent."""
+    """An artifact that the plan refers to, and nothing else of its agent."""
     link = _read_link(request, parts, token)
     visit = _Visit(request, parts, token, link, await parts.views.view(link.agent, PAGE_PATIENCE))
     plan = visit.asked.plan if visit.asked else {}
@@ -94,7 +94,7 @@ async def file(request: Request, parts: Parts, token: str, name: str, save: bool
 
 @dataclass(frozen=True)
 class _Visit:
-    """A link that was opened, and its agent as it is now."""
+    """An opened link, and its agent as it is now."""
 
     request: Request
     parts: Gateway
@@ -110,7 +110,7 @@ class _Visit:
 
     @property
     def used(self) -> tuple[DecisionRecord | None, int]:
-        """The decision made by this link, and how many made by it the agent refused before."""
+        """The decision made with this link, and how many made with it the agent refused before."""
         for attempt in range(MAX_ATTEMPTS):
             record = judged(self.view.decisions, decision_id(self.token, attempt))
             if record is None or record.status is not DecisionStatus.REFUSED:
@@ -119,16 +119,16 @@ class _Visit:
 
     @property
     def address(self) -> str:
-        """The page's own."""
+        """The page's own address."""
         return f"/approve/{self.token}"
 
     async def files(self) -> list[str]:
-        """The names of the agent's files that the evidence of what is asked names."""
+        """Those of the agent's files that the request's evidence names."""
         words = {word for line in (self.asked.evidence if self.asked else ()) for word in line.split()}
         return [name for name in await self.parts.files.listed(self.view.id) if name in words]
 
     async def page(self, problem: str = "", given: dict[str, str] | None = None) -> Response:
-        """The question with the form to answer it, or why there is none."""
+        """The question with the form to answer it, or why it is closed."""
         if self.asked is None:
             return self._closed_page()
         return page(

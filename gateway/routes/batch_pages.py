@@ -1,4 +1,4 @@
-"""The pages of a batch: the agents that do its items, and each verdict."""
+"""The pages of a batch: the agents that process its items, and the verdicts."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def items(
     only: AgentState | RunStatus | None = None,
     after: Annotated[str, Query(max_length=2000)] = "",
 ) -> Response:
-    """The agents that do the items of a batch, newest first, page by page; all, or `only` in such a state."""
+    """The agents that process a batch's items, newest first, page by page; all, or `only` in that state."""
     visitor.require(Scope.READ)
     await require_visible(parts.views, visitor.subject, id)
     conditions = [AGENTS, items_of(id)]
@@ -69,7 +69,7 @@ async def verdicts(
     id: str,
     number: Annotated[int, Query(alias="page", ge=1)] = 1,
 ) -> Response:
-    """The verdict on each item of a batch that has one, a page of its work at a time."""
+    """The verdicts on a batch's items, one page of its work at a time."""
     visitor.require(Scope.READ)
     await require_visible(parts.views, visitor.subject, id)
     batch = (await parts.views.view(id)).batch
@@ -98,7 +98,7 @@ async def verdicts(
 
 @router.post("/ui/agents/{id}/batch")
 async def change(request: Request, parts: Parts, visitor: Visiting, id: str) -> Response:
-    """Change the width of a batch, or give its quarantined another go."""
+    """Change a batch's concurrency, or retry its quarantined items."""
     form = await session_form(request, parts)
     visitor.require(Scope.WRITE)
     if form.get("what") == "retry":

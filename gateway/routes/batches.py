@@ -1,4 +1,4 @@
-"""What the agents of a batch ask, decided together: a signed decision for each."""
+"""Questions of a batch, decided together with a signed decision for each."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def decide_questions(
 
 
 async def answer(parts: Gateway, said: Answer, shown: Sequence[ShownQuestion]) -> AllAnswered:
-    """Decide questions of a batch, and say what became of each."""
+    """Decide questions of a batch, and return the outcome of each."""
     results = await parts.patient_gathered.answer(said, shown)
     for each in results:
         parts.forget(each.id)
@@ -68,7 +68,7 @@ async def answer(parts: Gateway, said: Answer, shown: Sequence[ShownQuestion]) -
 
 
 def sees_of(parts: Gateway, subject: Subject, batch: str) -> Callable[[str], Awaitable[bool]]:
-    """Whether the subject may see an agent, and it is of that batch."""
+    """A check that the subject may see an agent, and that it is of that batch."""
 
     async def sees(id: str) -> bool:
         try:
@@ -80,7 +80,7 @@ def sees_of(parts: Gateway, subject: Subject, batch: str) -> Callable[[str], Awa
 
 
 def seen_by(subject: Subject) -> Sees:
-    """Whether the subject may see an agent, as `may_see` says, given who may decide what it asks."""
+    """A check like `may_see`, given who may decide what the agent asks."""
     return lambda row, deciders: (
         bool(row.owner) and (subject.operator or row.owner == subject.id or bool(subject.names & deciders))
     )

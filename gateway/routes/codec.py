@@ -1,7 +1,7 @@
-"""The codec endpoint of the Temporal Web UI: decodes payloads for people who may see their agents.
+"""The Web UI's codec endpoint: decodes payloads for people who may see their agents.
 
-Only pages of one configured origin may ask. A payload names the agent it was encrypted for; whoever may see
-that agent may read it, and everything else stays encrypted.
+Only pages of one configured origin may call it. A payload names the agent it was encrypted for; only those
+who may see that agent get it decrypted.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ async def reader(
     parts: Parts,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> Subject:
-    """Who asks: by bearer token, or by the dashboard's session if a page of the Web UI asks.
+    """The caller: by bearer token, or by the dashboard's session if a page of the Web UI calls.
 
     Raises:
         Problem: 401, nobody has authenticated; 403, the page is of another origin.
@@ -55,7 +55,7 @@ Viewer = Annotated[Subject, Depends(reader)]
 
 
 def allow_origin(request: Request, parts: Gateway) -> dict[str, str]:
-    """The headers that let the Web UI's pages read the answer; none if no page asks.
+    """CORS headers that let the Web UI's pages read the answer; none if no page calls.
 
     Raises:
         Problem: 403, the page is of another origin.
@@ -83,14 +83,14 @@ async def preflight(request: Request, parts: Parts, what: str) -> Response:
 
 @router.post("/decode")
 async def decode(request: Request, parts: Parts, viewer: Viewer) -> Response:
-    """Each payload decoded if the viewer may read it; references stay references."""
+    """Decode each payload that the viewer may read; references stay references."""
     payloads = await _payloads(request)
     return _answer(request, parts, await parts.codec.decode(payloads, _may_read(parts, viewer)))
 
 
 @router.post("/download")
 async def download(request: Request, parts: Parts, viewer: Viewer) -> Response:
-    """As `decode`, and what a reference names is fetched from the store."""
+    """Like `decode`, but fetch referenced payloads from the store."""
     payloads = await _payloads(request)
     try:
         found = await parts.codec.download(payloads, _may_read(parts, viewer))
@@ -105,7 +105,7 @@ async def download(request: Request, parts: Parts, viewer: Viewer) -> Response:
 
 @router.post("/encode")
 async def encode(request: Request, parts: Parts, viewer: Viewer) -> Response:
-    """Each payload encrypted, for a signal that an operator types."""
+    """Encrypt each payload, for a signal that an operator types."""
     if not viewer.operator:
         raise Problem(HTTPStatus.FORBIDDEN, "Only operators may have payloads encrypted.")
     return _answer(request, parts, await parts.codec.encode(await _payloads(request)))
@@ -114,7 +114,7 @@ async def encode(request: Request, parts: Parts, viewer: Viewer) -> Response:
 async def _payloads(request: Request) -> list[Payload]:
     try:
         body: Any = json.loads(await request.body())
-        # `ParseDict` takes a list for an empty message.
+        # `{**body}` rejects a list, which `ParseDict` would take for an empty message.
         return list(ParseDict({**body}, Payloads()).payloads)
     except (TypeError, ValueError, ParseError, RecursionError):
         raise Problem(HTTPStatus.BAD_REQUEST, "Send Temporal payloads as JSON.") from None
@@ -126,7 +126,7 @@ def _answer(request: Request, parts: Gateway, payloads: list[Payload]) -> Respon
 
 
 def _may_read(parts: Gateway, viewer: Subject) -> MayRead:
-    """Whether the viewer may see an agent, looked up once; only operators may read payloads of no agent."""
+    """A cached check that the viewer may see an agent; only operators may read payloads of no agent."""
     seen: dict[str, bool] = {"": False}
 
     async def may_read(agent: str) -> bool:

@@ -49,7 +49,7 @@ from gateway.views import PAGE_PATIENCE, ArchivedView
 router = APIRouter()
 
 ROWS = 200
-BATCH_PATIENCE = timedelta(seconds=1)  # the list is complete without
+BATCH_PATIENCE = timedelta(seconds=1)  # the list is complete without batch progress
 TOLD = {
     "decided": "Your decision was received; below is what became of it.",
     "started": "Started. It works on by itself; this page follows it.",
@@ -79,10 +79,10 @@ async def agents(
     wakes: date | None = None,
     zone: Annotated[str, AfterValidator(_known)] = "UTC",
 ) -> Response:
-    """My agents; for an operator everybody's. Those that do items of a batch are on its page.
+    """My agents; for an operator, everybody's. Agents that process items of a batch are on its page.
 
-    All that are in trouble are shown by `troubled`, whatever else they do; so are those that wake on a day of
-    a zone, `wakes`, the first first.
+    `troubled` shows all that are in trouble, in whatever state; `wakes` shows those that wake on that day in
+    `zone`, soonest first.
     """
     visitor.require(Scope.READ)
     owner = None if visitor.subject.operator and not mine else visitor.subject.id
@@ -117,7 +117,7 @@ async def agents(
 def _chosen(
     status: RunStatus | None, state: AgentState | None, wakes: date | None, zone: str, *, troubled: bool
 ) -> tuple[str, str]:
-    """Which agents are asked for, as a query and in words."""
+    """The current filter, as a query string and in words."""
     if troubled:
         return "troubled=true", "in trouble"
     if wakes:
@@ -156,7 +156,7 @@ async def agent_events(
 
 @router.get("/ui/agents/{id}/timeline")
 async def agent_timeline(request: Request, parts: Parts, visitor: Visiting, id: str) -> Response:
-    """The timeline of an agent's page as it is now; the page draws it anew while it is open."""
+    """The current timeline of an agent's page; an open page fetches it to redraw it."""
     visitor.require(Scope.READ)
     await require_visible(parts.views, visitor.subject, id)
     return page(request, "timeline.html", **_timeline(request, await parts.views.view(id, PAGE_PATIENCE)))
@@ -199,7 +199,7 @@ async def decide_on_page(request: Request, parts: Parts, visitor: Visiting, id: 
 
 @router.post("/ui/agents/{id}/tell")
 async def tell(request: Request, parts: Parts, visitor: Visiting, id: str) -> Response:
-    """Steer it in words."""
+    """Give an agent instructions in words."""
     form = await session_form(request, parts)
     visitor.require(Scope.WRITE)
     text = form.get("text", "").strip()
@@ -208,7 +208,7 @@ async def tell(request: Request, parts: Parts, visitor: Visiting, id: str) -> Re
 
 @router.post("/ui/agents/{id}/steer")
 async def press(request: Request, parts: Parts, visitor: Visiting, id: str) -> Response:
-    """Pause it, let it go on, wake it, end it."""
+    """Pause, resume, wake or cancel an agent."""
     form = await session_form(request, parts)
     visitor.require(Scope.WRITE)
     what = form.get("what", "")
@@ -225,7 +225,7 @@ async def steer_on_page(
     what: str,
     send: Callable[[AgentClient], Awaitable[str | None]],
 ) -> Response:
-    """The agent's page, saying what came of it; what the agent refuses is not reported as done."""
+    """Steer an agent, and show its page with the outcome; a refusal is not reported as done."""
     try:
         accepted = await steer(parts, visitor.subject, id, send)
     except UnusableValueError as error:
@@ -250,7 +250,7 @@ async def _agent_page(
     problem: str = "",
     given: dict[str, str] | None = None,
 ) -> Response:
-    """The page of an agent; a problem with a form that was sent is shown at the request it was for."""
+    """An agent's page; a problem with a submitted form is shown at its request."""
     subject, here = visitor.subject, _address(view.id)
     files, result = await parts.files.listed(view.id), None
     if isinstance(view.result, dict):
@@ -274,7 +274,7 @@ async def _agent_page(
         asked=asked,
         result=result,
         files=files,
-        # Those that the result leads to are not named twice.
+        # Do not list files twice that the result already links to.
         more_files=[each for each in files if result is None or json.dumps(each) not in result.whole],
         **_timeline(request, view),
         web_ui=_web_ui(parts, view),
@@ -291,7 +291,7 @@ def _timeline(request: Request, view: AgentView) -> dict[str, Any]:
 
 
 def _web_ui(parts: Gateway, view: AgentView) -> str:
-    """Where Temporal's Web UI has the run; empty where no Web UI is known, or no run is left."""
+    """The run's address in Temporal's Web UI; empty if there is no Web UI, or no run left."""
     origin = parts.settings.http.codec_origin
     if not origin or isinstance(view, ArchivedView):
         return ""
@@ -304,7 +304,7 @@ def _is_for(form: dict[str, str], request: ApprovalRequest) -> bool:
 
 
 def _bars(request: ApprovalRequest, subject: Subject) -> str:
-    """Why the visitor may not decide it; empty where they may."""
+    """Why the visitor may not decide it; empty if they may."""
     if not subject.may(Scope.DECIDE):
         return "The token you signed in with does not allow decisions"
     bars = request.policy.bars(

@@ -1,4 +1,4 @@
-"""The OpenAPI document as a page, rendered here because the usual viewers load scripts from elsewhere."""
+"""The OpenAPI document as a page, rendered here because the usual viewers load scripts from other hosts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ METHODS = ("get", "post", "put", "patch", "delete")
 
 @router.get("/docs")
 async def docs(request: Request) -> Response:
-    """Every route with its parameters, its body and its answers."""
+    """Every route with its parameters, body and responses."""
     document = request.app.openapi()
     groups: dict[str, list[dict[str, Any]]] = {}
     for path, operations in document["paths"].items():

@@ -54,7 +54,7 @@ async def get_artifact(parts: Parts, subject: Reader, id: str, sha256: str) -> R
 
 @pages.get("/ui/agents/{id}/files/{name}")
 async def show_file(parts: Parts, visitor: Visiting, id: str, name: str, save: bool = False) -> Response:
-    """One of an agent's files, to be looked at."""
+    """One of an agent's files, for display."""
     visitor.require(Scope.READ)
     await require_visible(parts.views, visitor.subject, id)
     return await open_file(parts, id, name, save=save)
@@ -64,7 +64,7 @@ async def show_file(parts: Parts, visitor: Visiting, id: str, name: str, save: b
 async def show_artifact(
     parts: Parts, visitor: Visiting, id: str, sha256: str, name: str, save: bool = False
 ) -> Response:
-    """What an agent's page refers to, to be looked at."""
+    """An artifact that an agent's page refers to, for display."""
     visitor.require(Scope.READ)
     await require_visible(parts.views, visitor.subject, id)
     return await open_artifact(parts, await parts.views.view(id, PAGE_PATIENCE), sha256, name, save=save)

@@ -1,4 +1,4 @@
-"""The inbox: what waits for a decision of mine, the most urgent first."""
+"""The inbox: what waits for my decision, most urgent first."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from gateway.services import Parts
 
 router = APIRouter()
 
-# So many are on a page, and read in full.
+# How many are on a page, with their questions read.
 ROWS = 50
 QUESTION_PATIENCE = timedelta(seconds=1)
 Chosen = Annotated[str, Query(max_length=200)]
@@ -31,7 +31,7 @@ Chosen = Annotated[str, Query(max_length=200)]
 
 @dataclass(frozen=True)
 class Card:
-    """A question of the inbox; `question` is None where nobody can read it now."""
+    """An entry of the inbox; `question` is None if it cannot be read now."""
 
     row: InboxRow
     question: OpenQuestion | None
@@ -40,7 +40,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Alike:
-    """Several questions that differ in their plans alone, decided together at `address`."""
+    """Several questions that differ only in their plans, to be decided together at `address`."""
 
     count: int
     kind: str
@@ -58,7 +58,7 @@ async def inbox(
     overdue: bool = False,
     number: Annotated[int, Query(alias="page", ge=1, le=1000)] = 1,
 ) -> Response:
-    """What waits for a decision of mine, in the words of the agents or of their histories."""
+    """What waits for my decision, in the words of the agents or their histories."""
     visitor.require(Scope.READ)
     now = datetime.now(UTC)
     rows = await parts.agents.inbox(visitor.subject.id)
@@ -99,7 +99,7 @@ def _card(row: InboxRow, question: OpenQuestion | None, now: datetime) -> Card:
 
 
 def _alike(cards: Iterable[Card]) -> list[Alike]:
-    """The questions of no batch that can be decided several at once, the most first."""
+    """Groups of questions outside batches that can be decided together, the largest first."""
     groups = Counter[str]()
     first = dict[str, Card]()
     for card in cards:

@@ -1,4 +1,4 @@
-"""The front page: how one's agents are at a glance."""
+"""The front page: one's agents at a glance."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ router = APIRouter()
 
 @router.get("/")
 async def root() -> Response:
-    """The dashboard is what people look for here."""
+    """Redirect to the dashboard, which is what people look for here."""
     return RedirectResponse(FRONT, HTTPStatus.SEE_OTHER)
 
 
 @router.get(FRONT)
 async def overview(request: Request, parts: Parts, visitor: Visiting, mine: bool = False) -> Response:
-    """How my agents are; for an operator everybody's."""
+    """My agents at a glance; for an operator, everybody's."""
     visitor.require(Scope.READ)
     owner = None if visitor.subject.operator and not mine else visitor.subject.id
     now = datetime.now(UTC)

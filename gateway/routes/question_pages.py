@@ -1,4 +1,4 @@
-"""Pages of several questions, of a batch or just alike, decided together: a signed decision for each."""
+"""Pages of several questions, of a batch or just alike, decided together with a signed decision for each."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from gateway.services import Gateway, Parts
 
 router = APIRouter()
 
-# Of so many agents one page shows what they ask; the form has a box for each, and a few fields besides.
+# How many agents' questions are on a page; the form has a box for each, and a few other fields.
 ASKING = 100
 FIELDS = 5 * ASKING
 FORM = "questions"
-# The id of the batch of questions that are of none.
+# The batch id for questions that belong to none.
 NO_BATCH = ""
 _SHOWN = TypeAdapter(tuple[str, str, list[tuple[str, str, str]]])
 After = Annotated[str, Query(max_length=200)]
@@ -38,7 +38,7 @@ Word = Annotated[str, Query(max_length=200)]
 
 
 class Sent(NamedTuple):
-    """A form as it came: which questions it showed, those ticked, and what is wrong with it, if anything."""
+    """A submitted form: the questions shown, those ticked, and what is wrong with it, if anything."""
 
     token: str
     shown: list[ShownQuestion]
@@ -50,7 +50,7 @@ class Sent(NamedTuple):
 
 @router.get("/ui/batches/{id}")
 async def of_batch(request: Request, parts: Parts, visitor: Visiting, id: str, after: After = "") -> Response:
-    """What the agents of a batch ask, with a form for each group of questions that are alike."""
+    """A batch's questions, with a form for each group of like ones."""
     visitor.require(Scope.READ)
     return await _of_batch(request, parts, visitor, id, after)
 
@@ -59,7 +59,7 @@ async def of_batch(request: Request, parts: Parts, visitor: Visiting, id: str, a
 async def decide_of_batch(
     request: Request, parts: Parts, visitor: Visiting, id: str, after: After = ""
 ) -> Response:
-    """Decide those questions of a batch whose boxes are ticked, and say what became of each."""
+    """Decide the ticked questions of a batch, and show the outcome of each."""
     sent = await _read(request, parts, visitor, id)
     if sent.problem:
         return await _of_batch(request, parts, visitor, id, after, sent)
@@ -70,7 +70,7 @@ async def decide_of_batch(
 async def alike(
     request: Request, parts: Parts, visitor: Visiting, kind: Word, node: Word, after: After = ""
 ) -> Response:
-    """What agents of one kind ask me at one node, likewise; what batches ask is on their own pages."""
+    """Like questions that agents of one kind ask me at one node; those of batches are on their own pages."""
     visitor.require(Scope.READ)
     return await _alike(request, parts, visitor, kind, node, after)
 
@@ -79,7 +79,7 @@ async def alike(
 async def decide_alike(
     request: Request, parts: Parts, visitor: Visiting, kind: Word, node: Word, after: After = ""
 ) -> Response:
-    """The same of questions that are of no batch."""
+    """Decide the ticked ones of questions outside batches, likewise."""
     sent = await _read(request, parts, visitor, NO_BATCH)
     if sent.problem:
         return await _alike(request, parts, visitor, kind, node, after, sent)
@@ -124,7 +124,7 @@ def _page(
     after: str,
     sent: Sent | None,
 ) -> Response:
-    """A form for each group, the one that was ``sent`` filled in again; ``where`` says which questions."""
+    """A form for each group, the ``sent`` one filled in again; ``where`` says which questions these are."""
     return page(
         request,
         "questions.html",
@@ -173,7 +173,7 @@ async def _decide(request: Request, parts: Gateway, visitor: Visitor, batch: str
 
 
 async def _was_shown(id: str) -> bool:
-    """Whoever has a signed form was shown what is in it, and may hear what became of that."""
+    """Whoever has the signed form was shown these questions, and may see the outcomes."""
     return True
 
 
@@ -191,9 +191,9 @@ def _flaw(verdict: str, note: str, chosen: list[ShownQuestion]) -> str:
 def _group(
     parts: Gateway, visitor: Visitor, batch: str, group: str, alike: list[AskedItem], sent: Sent | None
 ) -> Group:
-    """A group with what its form says was shown, and to whom; filled in again where it was sent."""
+    """A group whose signed form records what was shown and to whom; filled in again if it was sent."""
     shown: list[JsonValue] = [[each.id, each.request_id, each.digest] for each in alike]
-    # One token for each form that is handed out: sent twice, its decisions count once.
+    # One token per form handed out: if it is sent twice, its decisions count once.
     value: JsonValue = [f"{batch} {visitor.session}", new_token(), shown]
     named = any(visitor.subject.names & set(each.deciders) for each in alike)
     why_not = "" if named else "You are not among those who may decide this"
@@ -208,10 +208,10 @@ def _group(
 
 
 def _read_shown(parts: Gateway, visitor: Visitor, batch: str, text: str) -> tuple[str, list[ShownQuestion]]:
-    """The token of a form, and the questions that it showed.
+    """A form's token, and the questions that it showed.
 
     Raises:
-        Problem: 422, the form is not as it was handed out to this very session.
+        Problem: 422, the form is not the one handed out to this session.
     """
     try:
         whose, token, shown = _SHOWN.validate_python(verify(text, FORM, parts.signer))

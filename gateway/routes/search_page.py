@@ -1,4 +1,4 @@
-"""Searching agents by their past, live and archived: what `starter.py find` does, as a form."""
+"""Searches agents by their past, live and archived: `starter.py find` as a form."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from gateway.services import Gateway, Parts
 router = APIRouter()
 
 ROWS = 200
-# The fields of the form; what is left empty asks for nothing.
+# The form's fields; empty ones do not filter.
 FIELDS = (
     "text",
     "kind",
@@ -44,7 +44,7 @@ FIELDS = (
 
 @router.get("/ui/search")
 async def search(request: Request, parts: Parts, visitor: Visiting) -> Response:
-    """The form, and below it what was found, or beside the fields what was wrong with them."""
+    """The form, with the results below it, or errors next to their fields."""
     visitor.require(Scope.READ)
     given = {name: text for name in FIELDS if (text := request.query_params.get(name, "").strip())}
     asked = bool(given.keys() - {"zone"})
@@ -79,7 +79,7 @@ async def search(request: Request, parts: Parts, visitor: Visiting) -> Response:
 
 
 def _filter(given: Mapping[str, str]) -> AgentFilter:
-    """What the form asks for; `is` is a state of running agents or a status."""
+    """The filter; the form's `is` is a state of running agents or a status."""
     values = {name: text for name, text in given.items() if name != "is"}
     values.setdefault("zone", "UTC")
     if "is" in given:
@@ -89,10 +89,10 @@ def _filter(given: Mapping[str, str]) -> AgentFilter:
 
 
 async def _find(parts: Gateway, wanted: AgentFilter) -> Findings:
-    """What fits; what the archive holds is missed, and said, while it is out of reach."""
+    """The agents that match; while the archive is unreachable, only live ones, with a note."""
     now = datetime.now(UTC)
     if wanted.state is not None:
-        # Only running agents are in a state.
+        # Only running agents have a state.
         wanted = wanted.model_copy(update={"where": "live"})
     try:
         return await parts.search.find(wanted, now, ROWS)

@@ -20,7 +20,7 @@ router = APIRouter()
 
 @router.post("/slack/actions")
 async def act(request: Request, parts: Parts) -> Response:
-    """Take a pressed button; 200 says that the decision is safe with Temporal."""
+    """Handle a pressed button; 200 means that the decision is safe with Temporal."""
     body = await request.body()
     _require_from_slack(request, parts, body)
     try:
@@ -33,7 +33,7 @@ async def act(request: Request, parts: Parts) -> Response:
 
 
 def _require_from_slack(request: Request, parts: Gateway, body: bytes) -> None:
-    """Let a request through if Slack signed it within the last five minutes, and it did not come before."""
+    """Require that Slack signed the request within the last five minutes, and that it is not a replay."""
     secret = parts.settings.slack.signing_secret
     if not secret:
         raise Problem(
@@ -45,7 +45,7 @@ def _require_from_slack(request: Request, parts: Gateway, body: bytes) -> None:
         signed = SignatureVerifier(secret).is_valid(
             body, request.headers.get("x-slack-request-timestamp"), signature
         )
-    except (ValueError, TypeError):  # a timestamp or body that cannot be read
+    except (ValueError, TypeError):  # an unreadable timestamp or body
         signed = False
     if not signed:
         parts.buckets.take(f"address {address_of(request)}")

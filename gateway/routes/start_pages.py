@@ -1,4 +1,4 @@
-"""Starting agents by a form, with the checks that `POST /agents/{kind}` has."""
+"""Starts agents by a form, with the same checks as `POST /agents/{kind}`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NOT_ALLOWED = "The token you signed in with does not allow starting agents."
 
 @router.get("/ui/start")
 async def kinds(request: Request, parts: Parts, visitor: Visiting) -> Response:
-    """The kinds of agents there are."""
+    """The kinds of agents."""
     visitor.require(Scope.READ)
     bars = {kind.name: _bars(parts, visitor, kind) for kind in KINDS.values()}
     return page(request, "start.html", visitor=visitor, kinds=list(KINDS.values()), bars=bars)
@@ -46,12 +46,12 @@ async def form(
     name: str,
     like: Annotated[str, Query(max_length=200)] = "",
 ) -> Response:
-    """The form of a kind, with its defaults or what the agent `like` was started with."""
+    """The form of a kind, with its defaults or the input of the agent `like`."""
     visitor.require(Scope.READ)
     kind = _kind(name)
     filled = empty_form(kind)
     if like:
-        # What it was started with is only for those whose agent it is.
+        # An agent's input is only for those who may steer it.
         await require_steerable(parts.views, visitor.subject, like)
         agent = await parts.histories.runs(like)
         if agent.kind != kind.name:
@@ -62,7 +62,7 @@ async def form(
 
 @router.post("/ui/start/{name}")
 async def start(request: Request, parts: Parts, visitor: Visiting, name: str) -> Response:
-    """Start an agent. The same form sent again starts no second one; with other values it does."""
+    """Start an agent. The same form sent again starts no second one, unless its values changed."""
     sent = await session_form(request, parts)
     visitor.require(Scope.WRITE)
     kind = _kind(name)
@@ -103,7 +103,7 @@ def _page(
 
 
 def _bars(parts: Gateway, visitor: Visitor, kind: Kind) -> str:
-    """Why the visitor can start no such agent, whatever its input; empty if they can."""
+    """Why the visitor can start no such agent, whatever the input; empty if they can."""
     if not visitor.subject.may(Scope.WRITE):
         return NOT_ALLOWED
     if parts.agents.start_rule(kind.name, visitor.subject.id).start == "never":

@@ -23,7 +23,7 @@ from gateway.problems import Problem
 from gateway.schemas import Started
 from gateway.services import Gateway, Parts
 
-# Paths must be absolute, since a worker has a working folder of its own.
+# Paths must be absolute: a worker has its own working directory.
 ABSOLUTE = {"path": r"^/[^\u0000]*$", "path-or-address": r"^(/[^\u0000]*$|https?://|$)"}
 router = APIRouter(tags=["starting agents"])
 
@@ -38,7 +38,7 @@ Key = Annotated[
 
 
 def agent_id(kind: str, owner: str, key: str) -> str:
-    """The id of the agent that ``owner`` starts under an idempotency key; a function of the three alone."""
+    """The id of the agent that ``owner`` starts under an idempotency key; depends on these three only."""
     return f"{kind}-{hashlib.sha256(f'{len(owner)} {owner}{key}'.encode()).hexdigest()[:16]}"
 
 
@@ -56,17 +56,18 @@ def read_input(kind: Kind, body: bytes) -> AgentInput:
     if not isinstance(values, dict):
         raise _flaw("body", "give one JSON object")
     for name, value in values.items():
-        # Not by the type, whose `carried` holds an agent's approvals and is left out of the schema.
+        # Check the schema, not the type: the type's `carried` holds an agent's approvals and is not in the
+        # schema.
         if name not in schema:
             raise _flaw(name, f"{kind.name} has no such field; its fields: {', '.join(schema)}")
-        # The type also takes `a,b`, as typed on a command line; JSON has lists.
+        # The type also takes `a,b` from a command line; JSON has lists.
         if schema[name].get("type") == "array" and not isinstance(value, list):
             raise _flaw(name, "give a list")
         is_path = isinstance(value, str) and holds_path(schema[name], value)
         if is_path and not PurePosixPath(value).is_absolute():
             raise _flaw(name, "give an absolute path; a worker has a working folder of its own")
         if schema[name].get("type") == "integer" and isinstance(value, float) and value.is_integer():
-            values[name] = int(value)  # 5.0 is an integer in JSON Schema, but not to pydantic
+            values[name] = int(value)  # JSON Schema counts 5.0 as an integer; pydantic does not
     try:
         return kind.input.model_validate_json(to_json(values), strict=True)
     except ValidationError as error:
@@ -93,11 +94,11 @@ def _start(kind: Kind) -> Callable[..., Awaitable[Started]]:
 
 
 async def start_agent(parts: Gateway, kind: Kind, input: AgentInput, owner: str, key: str) -> str:
-    """Start an agent of `owner`, one for each `key` where there is one, and return its id.
+    """Start an agent of `owner`, only one for each non-empty `key`, and return its id.
 
     Raises:
-        Problem: 409 or 422, the key was used for another input, or started what is archived since.
-        AgentClientError, UnusableValueError: as `AgentClient.start`.
+        Problem: 422, the key was used with another input; 409, the agent it started is archived.
+        AgentClientError, UnusableValueError: as for `AgentClient.start`.
     """
     id = agent_id(kind.name, owner, key) if key else None
     if id:
@@ -122,7 +123,7 @@ async def _refuse_archived(parts: Gateway, id: str) -> None:
 
 
 def _inline(part: Any, named: dict[str, Any]) -> Any:
-    """A part of a schema with its references resolved in place; no input type is recursive."""
+    """A part of a schema with its references inlined; no input type is recursive."""
     if isinstance(part, list):
         return [_inline(each, named) for each in part]
     if not isinstance(part, dict):
@@ -134,7 +135,7 @@ def _inline(part: Any, named: dict[str, Any]) -> Any:
 
 def _body_of(kind: Kind) -> dict[str, Any]:
     schema = {**kind.input.model_json_schema(), "additionalProperties": False}
-    # An OpenAPI operation has no place for the definitions of its body.
+    # An OpenAPI operation has no place for its body's definitions.
     schema = _inline(schema, schema.pop("$defs", {}))
     for field in schema["properties"].values():
         for part in (field, *field.get("anyOf", ())):
@@ -159,8 +160,8 @@ for each in KINDS.values():
 
 @router.post("/agents/{kind}", include_in_schema=False)
 async def no_such_kind(subject: Writer, kind: str) -> None:
-    """List the kinds for whoever asks for another one."""
-    # 405 and not 404: the path is that of an agent, which can be read.
+    """Answer a start of an unknown kind with the list of kinds."""
+    # 405, not 404: the path is an agent's, which can be read.
     raise Problem(
         HTTPStatus.METHOD_NOT_ALLOWED,
         f"There is no kind of that name to start; the kinds are: {', '.join(KINDS)}.",

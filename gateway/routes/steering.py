@@ -49,7 +49,7 @@ async def decide_request(
     this is not known after 25 seconds: send the same decision again, best under the same key.
     """
     decision_id = f"http-{hashlib.sha256(f'{len(subject.id)} {subject.id}{key}'.encode()).hexdigest()[:32]}"
-    # Before any check: whoever has decided may no longer be asked, and still learns what became of it.
+    # Before any check: somebody who has decided may no longer be asked, but still gets the outcome.
     if key and (known := judged((await parts.patient_views.view(id)).decisions, decision_id)):
         _require_same(body, known.decision)
         return _accepted(DecisionTaken.of(id, known.decision, known))
@@ -109,17 +109,17 @@ async def cancel(parts: Parts, subject: Writer, id: str) -> Accepted:
 async def steer(
     parts: Gateway, subject: Subject, id: str, send: Callable[[AgentClient], Awaitable[str | None]]
 ) -> Accepted:
-    """Send something to an agent that the subject may steer.
+    """Send a command to an agent that the subject may steer.
 
     Raises:
-        NoSuchAgentError: there is none, or it is not theirs to see.
-        Problem: 403, it is not theirs to steer; 409, it has ended, or refuses what was sent.
+        NoSuchAgentError: the agent does not exist, or the subject may not see it.
+        Problem: 403, the subject may not steer it; 409, it has ended, or refuses the command.
     """
     await require_steerable(parts.patient_views, subject, id)
     try:
         asked = await send(parts.patient)
     except NoSuchAgentError:
-        # It was there a moment ago.
+        # It existed a moment ago.
         raise Problem(HTTPStatus.CONFLICT, "The agent has ended; nothing was asked of it.") from None
     parts.forget(id)
     receipt = await receipt_of(parts.agents, id, asked) if asked else None

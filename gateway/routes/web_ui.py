@@ -1,6 +1,6 @@
-"""Temporal's Web UI, which asks nobody who they are: served here to whoever has signed in to the dashboard.
+"""Proxies Temporal's Web UI, which has no authentication, to users signed in to the dashboard.
 
-Its codec endpoint is of the same origin, so its pages send the session's cookie along without being told to.
+Its codec endpoint has the same origin, so its pages send the session's cookie by themselves.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from gateway.services import Gateway, Parts
 
 router = APIRouter()
 
-# Temporal's own program, the same for everybody; its files' names change with their content.
+# The Web UI's static files: the same for everybody, and named after their content.
 PROGRAM = "/_app/"
 CSRF = "_csrf"
 SENT = ("accept", "accept-encoding", "content-type", "caller-type", "x-csrf-token", "if-modified-since")
 RETURNED = ("content-type", "content-encoding", "content-length", "last-modified")
-# The pages bring a policy for their scripts; this one keeps them from sending elsewhere, and others from
-# framing them. They frame each other: what an agent says of itself is Markdown in a frame.
+# The pages bring their own policy for scripts. This one keeps them from sending elsewhere and others from
+# framing them; they frame each other to show an agent's Markdown.
 POLICY = "connect-src 'self'; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'"
 READ = ("GET", "HEAD")
-# Its pages wait for new events as long as Temporal lets them, which is under a minute.
+# Long polls for new events last as long as Temporal lets them, which is under a minute.
 TIMEOUT = httpx.Timeout(70, connect=2)
 
 
 def client() -> httpx.AsyncClient:
-    """What asks the Web UI's own server. It keeps no cookies: each is its visitor's, and part of a guard."""
+    """The client for the Web UI's server. It keeps no cookies: they are each visitor's, for CSRF checks."""
     none = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
     return httpx.AsyncClient(trust_env=False, timeout=TIMEOUT, cookies=none)
 
 
 class ByPort:
-    """Hands requests at one port to another application."""
+    """Routes requests on one port to another application."""
 
     def __init__(self, app: ASGIApp, other: ASGIApp, port: int) -> None:
         self._app, self._other, self._port = app, other, port
@@ -56,13 +56,13 @@ class ByPort:
 
 @router.api_route("/{path:path}", methods=[*READ, "POST", "PUT", "PATCH", "DELETE"])
 async def web_ui(request: Request, parts: Parts, path: str) -> Response:
-    """What the Web UI's own server answers: to everyone who has signed in; changes, to operators alone."""
+    """Proxy the Web UI: for everyone who has signed in; changes are for operators only."""
     target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     http = parts.settings.http
     if f"http://{request.headers['host']}" != http.codec_origin:
         if request.method not in READ:
             raise Problem(HTTPStatus.MISDIRECTED_REQUEST, f"The Web UI is at {http.codec_origin}.")
-        # The session's cookie is known only under the very name that people signed in at.
+        # Browsers send the session's cookie only to the host name that people signed in at.
         return RedirectResponse(http.codec_origin + target)
     if not request.url.path.startswith(PROGRAM):
         try:
@@ -78,7 +78,7 @@ async def _admit(request: Request, parts: Gateway) -> None:
     found = await visitor(request, parts)
     if request.method not in READ:
         require_same_site(request)
-        # The Web UI does not know whose an agent is.
+        # Operators only: the Web UI does not check whose an agent is.
         found.require(TokenScope.OPERATOR)
 
 

@@ -1,8 +1,8 @@
-"""Turns buttons pressed in Slack into decisions, whether they come by HTTP or by Socket Mode.
+"""Turns buttons pressed in Slack into decisions, over HTTP or Socket Mode.
 
-Slack says who pressed a button; the entry points have verified that Slack said it. What a button stands for
-is signed into it. A decision is safe with Temporal before Slack is told so; afterwards the person is told
-what became of it.
+Slack names the person who pressed the button, and the entry points have verified that Slack sent it. A
+signature protects what the button stands for. Slack gets its acknowledgement once Temporal has the decision;
+then the person is told the outcome.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from gateway.problems import Problem, unavailable
 from gateway.slack.payloads import Interaction, ReasonForm, View, reason_form
 
 THROUGH = "slack"
-# Slack shows the person a failure after three seconds.
+# Slack shows a failure after three seconds.
 ACKNOWLEDGE_SECONDS = 2.5
-# For a look whether the question is still open; the rest is for what was pressed.
+# For checking that the question is still open; the rest is for the decision.
 LOOK_SECONDS = 0.5
 TAKE_SECONDS = ACKNOWLEDGE_SECONDS - LOOK_SECONDS
 REPLY_SECONDS = 10.0
@@ -49,14 +49,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Reply:
-    """What Slack is answered at once, and what to do after that."""
+    """The immediate reply to Slack, and what to do after it."""
 
     body: dict[str, Any] | None = None
     afterwards: Callable[[], Awaitable[None]] | None = None
 
 
 class RefusedError(Exception):
-    """Why nothing was decided; the message is one line for the person."""
+    """Nothing was decided; the message tells the person why, in one line."""
 
 
 class SlackActions:
@@ -67,8 +67,8 @@ class SlackActions:
         web: opens forms.
         http: posts replies.
         signer: verifies our buttons.
-        approver_of: the approver's opaque id for a Slack user id; None for strangers.
-        hooks: the one origin that replies may go to.
+        approver_of: maps a Slack user id to the approver's opaque id; None for strangers.
+        hooks: the only origin that replies may go to.
         buckets: rate limits by Slack user.
     """
 
@@ -94,8 +94,8 @@ class SlackActions:
         """Send the decision that was pressed, or ask for the reason of a rejection.
 
         Raises:
-            Problem: 503, it is not known whether the decision is safe; 429, too many interactions.
-            RPCError: it is not known whether the decision is safe.
+            Problem: 503, it is unknown whether the decision is safe; 429, too many interactions.
+            RPCError: it is unknown whether the decision is safe.
         """
         self._buckets.take(f"slack {pressed.user.id}")
         if pressed.type == "view_submission" and pressed.view and pressed.view.callback_id == REJECT:
@@ -143,9 +143,9 @@ class SlackActions:
             raise RefusedError(f"Nothing was decided: {error}") from None
 
     async def _require_open(self, button: ApprovalButton) -> None:
-        """Say at once that a question is over: a copy of a message may have kept its buttons."""
+        """Refuse at once if the question is over: a copy of a message may have kept its buttons."""
         how = ""
-        # What cannot be known in time, the agent judges.
+        # If that takes too long, leave it to the agent.
         with suppress(TimeoutError, RPCError):
             async with asyncio.timeout(LOOK_SECONDS):
                 patience = timedelta(seconds=LOOK_SECONDS)
@@ -164,8 +164,8 @@ class SlackActions:
         verdict: Verdict,
         note: str = "",
     ) -> Decision:
-        """The decision, safe with Temporal; the agent judges it later."""
-        # Slack's trigger id is new with each press and the same in a repeated request, which counts once.
+        """Send the decision and return once Temporal has it; the agent judges it later."""
+        # Slack's trigger id is new for each press but the same in a retry, so a retry counts once.
         press = f"{pressed.trigger_id} {pressed.user.id} {token}"
         try:
             async with asyncio.timeout(TAKE_SECONDS):
@@ -204,7 +204,7 @@ class SlackActions:
         await self._reply(url, _in_words(decision, record))
 
     async def _reply(self, url: str, text: str) -> None:
-        """Post a text that only the person who pressed sees; if Slack cannot be reached, it is lost."""
+        """Post a text that only this person sees; it is lost if Slack cannot be reached."""
         if not self._is_slacks(url):
             _log.warning("a reply to Slack was to go to %.100r, which is not Slack's", url)
             return

@@ -38,7 +38,7 @@ class View(BaseModel):
 
 
 class Interaction(BaseModel):
-    """Slack's account of something a person did; fields not needed here are ignored."""
+    """Slack's report of something a person did; fields not needed here are ignored."""
 
     type: Text
     user: _User
@@ -49,14 +49,14 @@ class Interaction(BaseModel):
 
 
 class ReasonForm(BaseModel):
-    """What the reason form carries: the button it came from, and where to post what became of it."""
+    """The reason form's metadata: the button it came from, and where to post the outcome."""
 
     token: Text
     answer: Text
 
 
 def reason_form(button: ApprovalButton, metadata: str) -> dict[str, Any]:
-    """The form that asks for the reason of a rejection; it returns `metadata` when submitted."""
+    """The form that asks for the reason of a rejection; Slack returns `metadata` on submission."""
 
     def plain_text(text: str) -> dict[str, Any]:
         return {"type": "plain_text", "text": text, "emoji": False}

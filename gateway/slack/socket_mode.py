@@ -1,4 +1,4 @@
-"""Socket Mode: a connection to Slack that brings interactions where Slack cannot reach the gateway."""
+"""Socket Mode: a connection to Slack that delivers interactions where Slack cannot reach the gateway."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from gateway.slack.interactions import SlackActions
 from gateway.slack.payloads import Interaction
 
 FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0
-# A ping notices a lost connection; whoever presses a button until then sees a failure.
+# Pings detect a lost connection; until then, whoever presses a button sees a failure.
 PING_SECONDS = 2.0
-# For interactions that arrive just before the gateway ends.
+# Time for interactions that arrive just before the gateway ends.
 GRACE_SECONDS = 2.0
 
 _log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ async def socket_mode(settings: Settings, actions: SlackActions) -> AsyncIterato
     under_way: set[Future[None]] = set()
 
     def hear(_: BaseSocketModeClient, request: SocketModeRequest) -> None:
-        # Called in a thread of the client, which must be free at once for the next interaction.
+        # Runs in a thread of the client, which must be free at once for the next interaction.
         heard = asyncio.run_coroutine_threadsafe(_take(client, actions, request), loop)
         under_way.add(heard)
         heard.add_done_callback(under_way.discard)
@@ -60,7 +60,7 @@ async def socket_mode(settings: Settings, actions: SlackActions) -> AsyncIterato
 
 
 async def _connect(client: SocketModeClient) -> None:
-    """Connect for the first time; afterwards the client reconnects by itself."""
+    """Connect for the first time; later the client reconnects by itself."""
     delay = FIRST_DELAY
     while True:
         try:
@@ -76,7 +76,7 @@ async def _connect(client: SocketModeClient) -> None:
 
 
 async def _take(client: SocketModeClient, actions: SlackActions, request: SocketModeRequest) -> None:
-    """Handle an interaction and acknowledge it once it is safe; without that, Slack shows a failure."""
+    """Handle an interaction, and acknowledge it once it is safe; otherwise Slack shows a failure."""
     if request.type != "interactive":
         return
     try:

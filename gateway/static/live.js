@@ -1,9 +1,9 @@
-// Keeps an agent's page up to date from its event stream. The page is whole without it.
+// Keeps an agent's page up to date from its event stream. The page is complete without it.
 "use strict";
 const page = document.getElementById("agent");
 const find = (id) => document.getElementById(id);
 
-// As the server shows it: what is invisible or reorders the text is spelled out.
+// Like the server: escape characters that are invisible or reorder the text.
 function visible(text) {
   return text.replace(/(?![\n\t])[\p{C}\p{Zl}\p{Zp}]/gu, (sign) => {
     const code = sign.codePointAt(0).toString(16);
@@ -32,7 +32,7 @@ function instant(at) {
   return local(element("time", at.slice(5, 19).replace("T", " ")), at);
 }
 
-// The same words as the server's, see `common/approval/values.py`.
+// Keep in step with `common/approval/values.py`.
 function plain(value) {
   if (typeof value === "boolean") return value ? "yes" : "no";
   if (typeof value === "number") return Math.abs(value) < 10_000 ? String(value) : value.toLocaleString("en-US");
@@ -56,7 +56,7 @@ function note(entry) {
   find("notebook").append(line);
 }
 
-// The server draws it; what is written within a second is drawn together.
+// The server draws it; redraw at most once a second.
 let drawing;
 function drawTimeline() {
   drawing ??= setTimeout(async () => {
@@ -76,7 +76,7 @@ function changed(words) {
   find("changed").hidden = false;
 }
 
-// The same words as the server's, see `common/client/batches.py`.
+// Keep in step with `common/client/batches.py`.
 function batch(now) {
   const box = find("batch");
   if (!box) return changed("It has a batch.");
@@ -122,7 +122,7 @@ function state(now) {
   find("trouble").replaceChildren(...now.trouble.map((each) => {
     const line = element("p", "", "notice bad");
     const fix = element("span", "To do: ", "quiet");
-    // Commands stand between backticks.
+    // Commands are in backticks.
     each.fix.split("`").forEach((part, index) => fix.append(index % 2 ? element("code", part) : visible(part)));
     fix.append(".");
     line.append(element("b", "It is blocked:"), ` ${visible(each.words)}. `, fix);
@@ -137,7 +137,7 @@ function state(now) {
     changed(asks ? "It asks for a decision." : "The decision is made.");
 }
 
-// Of one that has ended, until a worker has told the rest.
+// After the agent has ended, follow until a worker has supplied the rest.
 if (page.dataset.follow) {
   const events = new EventSource(`${page.dataset.stream}?after=${page.dataset.after}`);
   events.addEventListener("note", (event) => { note(JSON.parse(event.data)); drawTimeline(); });

@@ -1,4 +1,4 @@
-// Shows times in the reader's own zone, with UTC on hover. Without it they are UTC, and say so.
+// Shows times in the reader's time zone, with UTC on hover. Without this script they are labelled UTC.
 "use strict";
 const two = (number) => String(number).padStart(2, "0");
 const clock = (at) => `${two(at.getHours())}:${two(at.getMinutes())}`;
@@ -15,7 +15,7 @@ function showLocal(time) {
 
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 
-// All times within, and what says whose they are.
+// Convert all times within an element, and the note that names their zone.
 function showTimes(within) {
   within.querySelectorAll("time").forEach(showLocal);
   for (const text of within.querySelectorAll("text[data-at]")) {
@@ -32,11 +32,11 @@ const cookie = "zone=" + zone;
 const isKnown = () => document.cookie.split("; ").includes(cookie);
 if (!isKnown()) {
   document.cookie = cookie + "; path=/ui; max-age=31536000; samesite=lax";
-  // Days were counted in another zone.
+  // The server counted days in another zone: reload.
   const counted = document.querySelector("section[data-zone]");
   if (isKnown() && counted && counted.dataset.zone !== zone) location.reload();
 }
-// What people type is meant on their own clock.
+// Times that people type are in their own zone.
 for (const field of document.querySelectorAll("input[name=zone]")) {
   field.value ||= zone;
   document.getElementById("zone").textContent = field.value;

@@ -1,4 +1,4 @@
-"""A gateway over a stage of batches: agents of one batch that ask, and those who decide."""
+"""A gateway over a stage of batches: agents of a batch that ask, and people who decide."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class BatchWorld:
         return bearer(self.world.issuer.token(who, ALL))
 
     async def batch(self, name: str, endings: dict[str, str], **more: Any) -> WorkflowHandle[Any, Any]:
-        """A batch called `name` of agents that end so, once all that ask have asked."""
+        """Start a batch called `name` of agents with these endings; wait until all that ask have asked."""
         file = self.folder / f"{name}.jsonl"
         inputs = {key: BriefInput(ending=ending) for key, ending in endings.items()}
         lines = (
@@ -63,13 +63,13 @@ class BatchWorld:
         return agent
 
     async def asked(self, batch: str) -> list[AskedItem]:
-        """What the agents of a batch ask anybody."""
+        """All questions of a batch's agents."""
         return list((await self.gathered.page(batch, lambda *_: True)).items)
 
 
 @contextlib.asynccontextmanager
 async def open_batches(server: DevServer, folder: Path) -> AsyncIterator[BatchWorld]:
-    """A gateway and a worker for batches of brief agents; ann decides what they ask."""
+    """A gateway and a worker for batches of brief agents; ann decides their questions."""
     with pytest.MonkeyPatch.context() as patch:
         know_brief(patch)
         async with open_world(server, folder, works=False) as world:
@@ -78,7 +78,7 @@ async def open_batches(server: DevServer, folder: Path) -> AsyncIterator[BatchWo
             stage = BatchStage(world.desk.client, world.settings)
             async with stage.at_work(replays=False):
                 world.desk.patient = True
-                # Not in the data folder, which no agent reads.
+                # Outside the data folder, which no agent may read.
                 files = folder.with_name(f"{folder.name}-items")
                 files.mkdir()
                 yield BatchWorld(world, stage, files)

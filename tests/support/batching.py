@@ -1,4 +1,4 @@
-"""A stage on which batches run, with pages of a few items, and short ways to look at them."""
+"""A stage for batches with small pages, and shortcuts to inspect them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class BatchStage(Stage):
 
     @asynccontextmanager
     async def at_work(self, *, replays: bool = True) -> AsyncIterator[Self]:
-        """As any stage; pages are replayed and ended like agents."""
+        """Like any stage; pages are replayed and terminated like agents."""
         async with super().at_work(replays=replays):
             try:
                 yield self
@@ -52,11 +52,11 @@ class BatchStage(Stage):
                     self.handles += await self.pages(agent)
 
     def items(self, names: Iterable[str]) -> ArtifactRef:
-        """Jobs, by their names."""
+        """Store jobs with these names as items."""
         return self.artifacts.put(as_lines(BatchItem(key=name, argument={"name": name}) for name in names))
 
     def inputs(self, inputs: dict[str, BriefInput]) -> ArtifactRef:
-        """Agents, by their keys."""
+        """Store agents' inputs as items, by their keys."""
         items = (
             BatchItem(key=key, argument=input.model_dump(mode="json", exclude_defaults=True))
             for key, input in inputs.items()
@@ -83,7 +83,7 @@ class BatchStage(Stage):
             found.append(handle)
 
     async def standing(self, agent: WorkflowHandle[Any, Any]) -> BatchStatus:
-        """How the batch stands, once there is one."""
+        """The batch's status, once there is one."""
 
         async def find() -> BatchStatus | None:
             return (await self.status(agent)).batch
@@ -94,7 +94,7 @@ class BatchStage(Stage):
         await agent.signal("batch", BatchCommand(**command))
 
     async def outcome(self, agent: WorkflowHandle[Any, Any]) -> tuple[Batched, dict[str, ItemResult]]:
-        """The result, and the verdicts by key; no key has two."""
+        """The result, and the verdicts by key; checks that no key has two."""
         batched = Batched.model_validate(await agent.result())
         return batched, self.verdicts(batched.counts.results)
 
@@ -105,5 +105,5 @@ class BatchStage(Stage):
 
 
 def know_brief(monkeypatch: Any) -> None:
-    """Have entry points and checks know the brief agent as a kind."""
+    """Register the brief agent as a kind, for entry points and checks."""
     monkeypatch.setitem(KINDS, BRIEF.name, BRIEF)

@@ -1,4 +1,4 @@
-"""Running a bench as people do, in small."""
+"""Runs a bench like people do, at a small scale."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ BENCHES = Path(__file__).parents[2] / "bench"
 def run_bench(
     name: str, *options: str, folder: Path, patience: float, ends_well: bool = True
 ) -> dict[str, Any]:
-    """The report of `bench/NAME.py`, its last line; it has ended well, and left nothing behind in `folder`.
+    """Run `bench/NAME.py` and return the report on its last line; checks that it leaves nothing in `folder`.
 
     Args:
-        name: of the bench.
+        name: the bench.
         options: its command line.
         folder: for its temporary files.
-        patience: seconds that it may take.
-        ends_well: false where the figures may miss what is wanted of them; it has to report all the same.
+        patience: seconds it may take.
+        ends_well: false if figures may miss their targets; it must report all the same.
     """
     ended = subprocess.run(
         [sys.executable, str(BENCHES / f"{name}.py"), *options],

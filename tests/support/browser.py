@@ -24,13 +24,13 @@ if TYPE_CHECKING:  # it takes a second to import, in every process that tests ru
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = Path("/usr/bin/chromium")
-# How long anything waited for on a page may take, on a busy machine too.
+# How long anything may take to appear on a page, even on a busy machine.
 PATIENCE_MS = 120_000
 FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-# WCAG 2.2: 4.5 to 1 for text, by what the browser computed, for every element with text of its own.
+# WCAG 2.2: contrast of 4.5 to 1, from computed styles, for every element with its own text.
 CONTRAST = """() => {
   const parse = (text) => text.match(/[\\d.]+/g).map(Number);
   const light = ([r, g, b]) => [r, g, b].map((v) => v / 255)
@@ -67,7 +67,7 @@ TARGETS = """() => [...document.querySelectorAll("button")].filter((each) => eac
 
 @asynccontextmanager
 async def chromium() -> AsyncIterator[Browser]:
-    """A real browser; the test is skipped by name where there is none."""
+    """A real browser; without one the test is skipped by name."""
     if not CHROMIUM.exists():
         pytest.skip(f"{CHROMIUM} is missing; Debian's package chromium has it")
     from playwright.async_api import async_playwright
@@ -80,7 +80,7 @@ async def chromium() -> AsyncIterator[Browser]:
 
 
 async def comes(wanted: Locator, page: Page, count: int = 1) -> None:
-    """Wait until it is so often on the page, which is loaded again where not: visibility lags a little."""
+    """Wait until it is on the page `count` times, reloading the page: visibility lags a little."""
 
     async def is_there() -> bool:
         if await wanted.count() != count:
@@ -103,7 +103,7 @@ class Pages:
         self.complaints: list[str] = []
 
     async def open(self, path: str, **options: Any) -> Page:
-        """A page in a browser of its own; what its console complains of is kept."""
+        """Open a page in its own browser context; console errors are recorded."""
         context = await self.browser.new_context(**options)
         self.contexts.append(context)
         page = await context.new_page()
@@ -113,7 +113,7 @@ class Pages:
         return page
 
     async def sign_in(self, token: str, **options: Any) -> Page:
-        """The inbox of whoever the local token stands for."""
+        """Sign in with a local token, and open the inbox."""
         page = await self.open("/ui", **options)
         await page.get_by_label("Token").fill(token)
         await page.keyboard.press("Enter")
@@ -121,7 +121,7 @@ class Pages:
         return page
 
     async def asking(self, *approvers: str) -> tuple[AgentView, ApprovalRequest]:
-        """An audit of a flawed shop, which asks whether to apply its fixes."""
+        """Start an audit of a flawed shop, and wait until it asks whether to apply its fixes."""
         self._count += 1
         shop = self._folder / f"shop-{self._count}"
         shutil.copytree(ROOT / "tests" / "samples" / "shop", shop)
@@ -132,8 +132,8 @@ class Pages:
 
 
 async def require_accessible(page: Page) -> None:
-    """Landmarks, one main heading and none skipped, a name for every control, legible text, no dead ends."""
-    await page.wait_for_load_state()  # with its styles, which a click does not wait for
+    """Check landmarks, headings, control names, contrast, target sizes, and no sideways scrolling."""
+    await page.wait_for_load_state()  # including styles, which a click does not wait for
     assert await page.get_by_role("main").count() == 1
     assert await page.get_by_role("banner").count() == 1
     assert await page.locator("html[lang]").count() == 1
@@ -158,5 +158,5 @@ async def require_accessible(page: Page) -> None:
 
 @cache
 def _axe() -> str:
-    """The source of axe-core, which knows what screen readers need."""
+    """The source of axe-core, which checks for screen readers."""
     return (files("axe_playwright_python") / "axe.min.js").read_text()

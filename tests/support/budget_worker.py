@@ -1,6 +1,6 @@
-"""What a worker does for an agent that thinks, as a process to be killed: calls until it is stopped.
+"""A process, to be killed, that does what a worker does for a thinking agent: call until stopped.
 
-It is forked from a process that has loaded everything, so that a hundred runs take a minute.
+It is forked from a process with everything loaded, so that a hundred runs take a minute.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from activities.llm.runner import Caller, ModelRunner
 from common.artifacts import ArtifactStore
 from common.settings import Settings
 
-# While there is a file of this name nothing is settled.
+# While a file with this name exists, nothing is settled.
 HOLD = "hold"
 
 
 def work(environment: dict[str, str], tokens: int) -> None:
-    """Think under the keys `call/0`, `call/1`, …, and remember what came through, as a history does."""
+    """Think under the keys `call/0`, `call/1`, …, and record what succeeded, as a history would."""
     settings = Settings.read(environment)
     runner = ModelRunner(settings, ArtifactStore.of(settings))
     hold, settle = settings.data_dir / HOLD, runner.ledger.settle

@@ -1,4 +1,4 @@
-"""Commands of `starter.py`, forked from one that has loaded them: imports are most of what each costs."""
+"""Runs `starter.py` commands, forked from a process that has loaded them: imports are most of their cost."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import Any
 import starter
 from tests.support.patience import wait_longer
 
-# What nearly all commands import; the process that they are forked from starts no thread.
+# Modules that nearly all commands import; the fork server must not start threads.
 LOADED = ("cli.agents", "cli.archive", "cli.batch", "cli.find", "cli.inbox", "cli.table", "temporalio.client")
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload([__name__, *LOADED])
@@ -26,7 +26,7 @@ _FORKS.set_forkserver_preload([__name__, *LOADED])
 
 @dataclass
 class Ran:
-    """What a run of the CLI left."""
+    """The outcome of a CLI command."""
 
     code: int
     out: str
@@ -46,9 +46,9 @@ async def run_command(
     patience: float = 120,
     patient: bool = False,
 ) -> Ran:
-    """Run a command in a process of its own, with this environment and this on its standard input.
+    """Run a command in its own process, with this environment and this standard input.
 
-    One that is `patient` waits for agents as long as a busy worker may take.
+    A `patient` one waits for agents as long as a busy worker may take.
     """
     with tempfile.TemporaryDirectory(prefix="command-") as made:
         folder = Path(made)
@@ -66,7 +66,7 @@ async def run_command(
 
 
 def _command(words: tuple[str, ...], environment: dict[str, str], folder: str, patient: bool) -> None:
-    """As `python starter.py` does it, in a process that is only just forked."""
+    """Do what `python starter.py` does, in a freshly forked process."""
     for number, flags in enumerate((os.O_RDONLY, os.O_WRONLY | os.O_CREAT, os.O_WRONLY | os.O_CREAT)):
         opened = os.open(Path(folder, str(number)), flags, 0o600)
         os.dup2(opened, number)

@@ -1,4 +1,4 @@
-"""A process that counts beside others in one database, and is killed: calls to a model, and orders."""
+"""A process, to be killed, that shares one database with others: for model calls, and for orders."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ ORDER = OrderRequest(
     limit_price=PRICE,
     time_in_force=TimeInForce.GTC,
 )
-# So long a model thinks, and so long Temporal waits before it tries again.
+# How long a model call takes, and Temporal's delay before a retry.
 WORK_SECONDS, AGAIN_SECONDS = 0.02, 0.3
 
 
 def paper_broker(place: Path | URL) -> PaperBroker:
-    """A broker that is always open, at one price."""
+    """A broker that is always open, with one price."""
 
     async def price(symbol: str) -> Quote:
         return Quote(symbol=symbol, price=PRICE, at=NOW, source="test")
@@ -44,11 +44,11 @@ def paper_broker(place: Path | URL) -> PaperBroker:
 
 
 def spend(place: Path | URL, folder: Path, name: str, limit: int) -> None:
-    """Make calls until the budget that all share is spent; the files in `folder` say what was sent."""
+    """Make calls until the shared budget is spent; files in `folder` record what was sent."""
     ledger, limits = Ledger(place), BudgetLimits(agent_tokens=limit)
     done = folder / f"done-{name}"
     while True:
-        # A worker that was killed goes on where its agent's history stands.
+        # After a kill, continue where the agent's history stands.
         number = done.stat().st_size if done.exists() else 0
         call = Call(f"{name}/{number}", "agent", "owner:2026-11-24", "openai:x", TOKENS, None)
         try:
@@ -67,7 +67,7 @@ def spend(place: Path | URL, folder: Path, name: str, limit: int) -> None:
 
 
 def order(place: Path | URL, folder: Path, names: list[str]) -> None:
-    """Place the orders that others place, too, each until it is known to stand."""
+    """Place orders that others place, too, each until it is known to exist."""
     broker = paper_broker(place)
     for name in names:
         time.sleep(WORK_SECONDS)
@@ -84,7 +84,7 @@ def order(place: Path | URL, folder: Path, names: list[str]) -> None:
 
 
 def hold(place: Path | URL, inside: Event) -> None:
-    """Book an order, say so, and never commit it."""
+    """Book an order, signal it, and never commit."""
     with PaperBook(place, CASH).opened() as book:
         book.add(ORDER, "paper-1", NOW, None)
         inside.set()

@@ -1,4 +1,4 @@
-"""Databases to test on: a SQLite file, and a PostgreSQL server of the test session's own."""
+"""Databases for tests: a SQLite file, and a PostgreSQL server of the test session."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DATABASE = "hibernaut"
 
 @contextmanager
 def running_postgres() -> Iterator[Postgres]:
-    """A server with an empty database, in a folder that its account can reach, as it can't pytest's."""
+    """A server with an empty database, in a folder that its account can reach, unlike pytest's."""
     if binaries() is None:
         pytest.skip("PostgreSQL is not installed (Debian: postgresql)")
     folder = Path(tempfile.mkdtemp(prefix="hibernaut-postgres-"))
@@ -37,7 +37,7 @@ def running_postgres() -> Iterator[Postgres]:
 
 
 def emptied(server: Postgres) -> URL:
-    """The address of the server's database, with no table in it."""
+    """The URL of the server's database, emptied of all tables."""
     place = make_url(server.url(DATABASE))
     engine = create_engine(place)
     with engine.begin() as connection:

@@ -1,4 +1,4 @@
-"""A user's desk for the tests of the command line: a shell, a stand-in agent, a worker to switch off."""
+"""A user's desk for CLI tests: a shell, a stand-in agent, and a worker to switch on and off."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Memory(BaseModel):
 
 
 class Counter:
-    """A long activity that says how far it is."""
+    """A long activity that reports its progress."""
 
     @activity.defn(name="count")
     async def count(self, upto: Progress) -> Progress:
@@ -115,7 +115,7 @@ class Desk:
         self.signer = Signer.load(settings, create=True)
         self._worker = AsyncExitStack()
         self.spawned: list[asyncio.subprocess.Process] = []
-        # Whether commands wait for agents as long as a busy worker may take: where one is at work.
+        # Whether commands wait for agents as long as a busy worker may take; true while one is at work.
         self.patient = False
         self.client: Client
 
@@ -140,12 +140,12 @@ class Desk:
         await self._worker.aclose()
 
     async def run(self, *words: str, say: str = "", **environment: str) -> Ran:
-        """What a command leaves, in a process forked from one that has loaded it."""
+        """Run a command in a process forked from one that has loaded it."""
         environment = {**self.environment, **environment}
         return await run_command(*words, environment=environment, say=say.encode(), patient=self.patient)
 
     async def spawn(self, *words: str, **environment: str) -> asyncio.subprocess.Process:
-        """A command as a process of its own, that may be asked while it runs."""
+        """Run a command as a separate process that can be interacted with."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, str(ROOT / "starter.py"), *words),
             env={**self.environment, **environment},
@@ -158,7 +158,7 @@ class Desk:
 
     async def start(self, errand: str, *words: str, fails: bool = False) -> str:
         ran = await self.run("start", "code-auditor", "--set", f"path=/x/{errand}", *words)
-        # One that fails within the moment that a start waits is said to have failed.
+        # A start waits a moment, and reports an agent that fails within it.
         assert ran.code in ((0, 1) if fails else (0,)), ran.err
         return ran.out.strip()
 
@@ -169,11 +169,11 @@ class Desk:
         )
 
     async def until(self, id: str, state: str) -> str:
-        """Wait until an agent is in a state, and lists, which hear of it a moment later, have it there."""
+        """Wait until an agent is in a state, and lists, which lag a little, show it."""
         agents = AgentClient(self.client, self.settings, self.signer)
 
         async def there() -> bool:
-            # An agent of a batch may not have been started yet.
+            # A batch's agent may not have been started yet.
             with contextlib.suppress(NoSuchAgentError):
                 return (await agents.view(id)).state == state and await listed(self.client, id, state)
             return False
@@ -183,13 +183,13 @@ class Desk:
 
 
 async def listed(client: Client, id: str, state: str) -> bool:
-    """Whether visibility has the latest run of an agent in this state, and no other run besides."""
+    """Whether visibility shows the agent's latest run in this state, and no other run."""
     runs = client.list_workflows(f"WorkflowId = '{id}' AND ExecutionStatus != 'ContinuedAsNew'")
     return [row_of(each).state async for each in runs] == [state]
 
 
 async def heard(process: asyncio.subprocess.Process, text: str) -> str:
-    """What a process said up to and with `text`."""
+    """A process's output up to and including `text`."""
     assert process.stdout is not None
     said = ""
     async with asyncio.timeout(120):
@@ -202,7 +202,7 @@ async def heard(process: asyncio.subprocess.Process, text: str) -> str:
 
 @pytest.fixture(scope="module")
 async def desk(server: DevServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
-    """A desk with a worker at work, shared by the tests of this file."""
+    """A desk with a running worker, shared by the tests of a file."""
     async with open_desk(server, tmp_path_factory.mktemp("desk")) as desk:
         await desk.work()
         yield desk

@@ -27,7 +27,7 @@ class Dev:
         self.said = ""
 
     async def hears(self, text: str, seconds: float = 120) -> None:
-        """Read on until `text` was said."""
+        """Read its output until `text` appears."""
         assert self.process.stderr is not None
         async with asyncio.timeout(seconds):
             while text not in self.said:
@@ -36,7 +36,7 @@ class Dev:
                 self.said += line.decode()
 
     def children(self) -> dict[str, psutil.Process]:
-        """Its server, worker and gateway by name; what ends while we look is left out."""
+        """Its children by role; those that end meanwhile are left out."""
         names = {
             "start-dev": "server",
             "worker.py": "worker",
@@ -45,7 +45,7 @@ class Dev:
         }
         found: dict[str, psutil.Process] = {}
         for each in psutil.Process(self.process.pid).children():
-            with contextlib.suppress(psutil.NoSuchProcess):  # a zombie is one, too
+            with contextlib.suppress(psutil.NoSuchProcess):  # also raised for zombies
                 command = each.cmdline()
                 found |= {
                     name: each for word, name in names.items() if any(part.endswith(word) for part in command)

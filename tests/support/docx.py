@@ -1,4 +1,4 @@
-"""DOCX files made by hand, part by part."""
+"""Builds DOCX files by hand, part by part."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def docx(body: str, *, main: str = _MAIN, more: dict[str, bytes] | None = None, 
     Args:
         body: the XML inside `w:body`.
         main: the content type of the document.
-        more: further files of the ZIP, which take the place of those made here.
+        more: further files for the ZIP; they replace those made here.
         parts: the XML inside `numbering`, `styles`, `footnotes`, `header1`, …; the relationship has that id.
     """
     files = {
@@ -82,7 +82,7 @@ def r(text: str, properties: str = "") -> str:
 
 
 def levels(*forms: tuple[str, str, str], list_id: int = 0, more: str = "") -> str:
-    """An abstract list: of each level the number format, the text, and further XML."""
+    """An abstract list: for each level the number format, the text, and further XML."""
     inner = "".join(
         f'<w:lvl w:ilvl="{at}"><w:start w:val="1"/><w:numFmt w:val="{form}"/>{extra}'
         f'<w:lvlText w:val="{text}"/></w:lvl>'

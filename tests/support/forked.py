@@ -1,4 +1,4 @@
-"""What a process that is forked may be asked to do, well and badly."""
+"""Functions that a forked process may be asked to run, well- and ill-behaved."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _HELD: list[bytes] = []
 
 
 def said(data: bytes, argument: Any) -> bytes:
-    """What came in, where it ran, and how many calls this process has had."""
+    """The arguments, where it ran, and how many calls this process has had."""
     _CALLS.append(data)
     return json.dumps([data.decode(), argument, os.getpid(), len(_CALLS), sorted(os.environ)]).encode()
 
@@ -28,7 +28,7 @@ def sleep(data: bytes, argument: Any) -> bytes:
 
 
 def wait(data: bytes, argument: Any) -> bytes:
-    """Return once there is a file `argument`."""
+    """Return once a file named `argument` exists."""
     while not os.path.exists(argument):
         time.sleep(0.01)
     return b""
@@ -45,7 +45,7 @@ def fail(data: bytes, argument: Any) -> bytes:
 
 
 def held(data: bytes, argument: Any) -> bytes:
-    """Leave a file `argument`, and never return."""
+    """Create a file named `argument`, and never return."""
     hold(argument)
     return b""
 

@@ -1,4 +1,4 @@
-"""Documents and their JSON schemas."""
+"""Validates documents against their JSON schemas."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any
 
 
 def flaws(schema: dict[str, Any], document: object, draft: int = 7) -> list[str]:
-    """In what the document is not as its schema wants it."""
-    # Not at the top: it builds parsers when it is imported, over a second for every worker that collects.
+    """How the document violates its schema."""
+    # Imported late: it builds parsers on import, over a second for every test process.
     import jsonschema
 
     validator = getattr(jsonschema, f"Draft{draft}Validator")(schema)

@@ -1,11 +1,11 @@
-"""The server's limits as tests need them: `DevServer(…, limits=…)`."""
+"""Server limits for tests: `DevServer(…, limits=…)`."""
 
 from __future__ import annotations
 
 from testing.fixtures import AFRESH_AT_ONCE as AFRESH_AT_ONCE
 from testing.fixtures import QUICK_TASKS as QUICK_TASKS
 
-# The server deletes what closed a moment ago only once it has noted how far it got, every 30 s by default.
+# The server deletes a closed workflow only after it has saved its progress, by default every 30 s.
 QUICK_DELETION = {
     "history.transferProcessorUpdateAckInterval": '"200ms"',
     "history.visibilityProcessorUpdateAckInterval": '"200ms"',
@@ -13,15 +13,15 @@ QUICK_DELETION = {
 
 
 def short_histories(events: int) -> dict[str, str]:
-    """A fresh history is suggested after so many events."""
+    """Suggest continue-as-new after this many events."""
     return {"limit.historyCount.suggestContinueAsNew": str(events)}
 
 
-# Timers are looked for at once; by default within a second, which time skipping waits out at each.
+# Look for due timers immediately. The default is within a second, and time skipping waits that long at each.
 QUICK_TIMERS = {"history.timerProcessorMaxTimeShift": '"10ms"'}
 
-# It is looked every second whether a build has drained, not every three minutes; and a poll ends soon and is
-# soon forgotten, so that a worker that has ended is.
+# Check every second, not every three minutes, whether a build has drained. Polls end early and are forgotten
+# early, so that a stopped worker is forgotten early, too.
 QUICK_ROLLOUTS = {
     "matching.wv.VersionDrainageStatusVisibilityGracePeriod": '"1s"',
     "matching.wv.VersionDrainageStatusRefreshInterval": '"1s"',

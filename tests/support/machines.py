@@ -1,6 +1,6 @@
-"""Workers and a gateway as on machines of their own: each has an empty data folder, and no other's.
+"""Simulates several machines: each worker and the gateway has its own, initially empty data folder.
 
-They share Temporal, an object store, and what an operator gives each: keys, roots, a policy.
+They share only Temporal, an object store, and what an operator gives to each: keys, roots, a policy.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ PERSON = "local"
 
 
 class Machines:
-    """What runs; `http` is a client of the gateway for `PERSON`, `settings` are those of one more machine."""
+    """The processes; `http` is a gateway client for `PERSON`, `settings` are those of one more machine."""
 
     def __init__(self, folder: Path, environment: Mapping[str, str], ending: AsyncExitStack) -> None:
         self.folder, self.environment, self._ending = folder, environment, ending
@@ -50,13 +50,13 @@ class Machines:
         return Settings.read({**self.environment, "HIBERNAUT_DATA_DIR": str(self.data(machine))})
 
     async def start_worker(self, machine: str) -> None:
-        """Start a worker whose data folder is new."""
+        """Start a worker with a new data folder."""
         log = self.folder / machine / "worker.log"
         self.workers[machine] = await self._start(machine, log, str(ROOT / "worker.py"))
         await eventually(lambda: "worker ready" in log.read_text(), every=0.1)
 
     async def working_for(self, id: str, activity: str) -> str | None:
-        """A machine whose worker has such an activity of an agent under way."""
+        """A machine whose worker is running this activity of an agent."""
         description = await self.client.get_workflow_handle(id).describe()
         busy = [
             each.last_worker_identity
@@ -67,7 +67,7 @@ class Machines:
         return next((name for name, each in self.workers.items() if str(each.pid) in at_work), None)
 
     async def kill_worker(self, machine: str) -> None:
-        """SIGKILL, and proof that it hit."""
+        """SIGKILL a worker and check that the signal ended it."""
         process = self.workers.pop(machine)
         process.kill()
         assert await process.wait() == -signal.SIGKILL
@@ -85,7 +85,7 @@ class Machines:
         self.http = await self._ending.enter_async_context(client)
 
     def on(self, machine: str) -> dict[str, str]:
-        """The environment of a process there."""
+        """The environment of a process on that machine."""
         return {**os.environ, **self.environment, "HIBERNAUT_DATA_DIR": str(self.data(machine))}
 
     async def _start(self, machine: str, log: Path, *program: str, **more: str) -> Process:
@@ -99,7 +99,7 @@ class Machines:
 
 @asynccontextmanager
 async def machines(folder: Path, environment: Mapping[str, str]) -> AsyncIterator[Machines]:
-    """Temporal, and room for machines that have nothing in common but it and what `environment` names."""
+    """Start Temporal; the machines share nothing but it and what `environment` names."""
     operator = Settings.read({"HIBERNAUT_DATA_DIR": str(folder / "operator")})
     open_all(operator.data_dir)
     write_alone(operator)

@@ -1,4 +1,4 @@
-"""Servers on loopback that speak the protocols of language model providers, well and badly."""
+"""Servers on loopback that speak the protocols of language model providers, correctly or with faults."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ BEDROCK_TYPES: dict[Any, str] = {
 
 @dataclass
 class Seen:
-    """One request as the server got it."""
+    """One request that the server received."""
 
     path: str
     body: dict[str, Any]
@@ -62,12 +62,12 @@ class Seen:
 
 @dataclass
 class ModelServer:
-    """Answers each request with the next of `script`, and with the last from then on.
+    """Answers each request with the next entry of `script`; the last entry is repeated.
 
-    An entry is a text (a good answer), or the name of a fault: `429:SECONDS`, `429:date`, `500`, `529`,
-    `slow`, `trickle` (byte by byte, without end), `cut`, `malformed`, `html`, `huge`, `401`, `filter`,
-    `long`, `stop:TEXT` (cut at the most tokens), `status:NUMBER:BODY`, `tool:NAME:ARGUMENTS` (of OpenAI's
-    protocol, a call of a tool that nobody offered); or a function of the request to one.
+    An entry is a text (a good answer) or a fault: `429:SECONDS`, `429:date`, `500`, `529`, `slow`, `trickle`
+    (byte by byte, without end), `cut`, `malformed`, `html`, `huge`, `401`, `filter`, `long`, `stop:TEXT` (cut
+    off at the token limit), `status:NUMBER:BODY`, `tool:NAME:ARGUMENTS` (OpenAI's protocol only: calls a tool
+    that was not offered). It may also be a function that takes the request and returns an entry.
     """
 
     protocol: str
@@ -94,7 +94,7 @@ class ModelServer:
 
 @contextmanager
 def serving(protocol: str, *script: str | Callable[[Seen], str]) -> Iterator[ModelServer]:
-    """A running server of `protocol`."""
+    """Run a server of `protocol`."""
     server = ModelServer(protocol, script)
 
     class Handler(BaseHTTPRequestHandler):
@@ -112,7 +112,7 @@ def serving(protocol: str, *script: str | Callable[[Seen], str]) -> Iterator[Mod
         daemon_threads = True
 
         def handle_error(self, request: object, client_address: object) -> None:
-            """A client that was killed is no news."""
+            """Ignore clients that were killed."""
 
     http = Quiet(("127.0.0.1", 0), Handler)
     server.port = http.server_address[1]
@@ -223,7 +223,7 @@ def _error(server: ModelServer, kind: Any) -> bytes:
 
 
 def _cut(answer: dict[str, Any]) -> None:
-    """Make an answer one that stopped at the most output tokens."""
+    """Turn an answer into one that stopped at the output token limit."""
     if "choices" in answer:
         answer["choices"][0]["finish_reason"] = "length"
     elif "stop_reason" in answer:
@@ -233,7 +233,7 @@ def _cut(answer: dict[str, Any]) -> None:
 
 
 def _call(answer: dict[str, Any], detail: str) -> None:
-    """Make an answer one that calls a tool."""
+    """Turn an answer into one that calls a tool."""
     name, _, arguments = detail.partition(":")
     call = {"id": "c1", "type": "function", "function": {"name": name, "arguments": arguments}}
     answer["choices"][0] |= {
@@ -243,7 +243,7 @@ def _call(answer: dict[str, Any], detail: str) -> None:
 
 
 def _good(server: ModelServer, text: str, body: dict[str, Any], filtered: bool = False) -> dict[str, Any]:
-    """A good answer: through the tool where the request has one and the text is JSON, else as text."""
+    """A good answer: as a tool call if the request offers a tool and the text is JSON, otherwise as text."""
     read, written = server.usage
     as_tool = text.startswith("{")
     if server.protocol == "openai":

@@ -1,4 +1,4 @@
-"""Text that no compression makes smaller than it says."""
+"""Text that cannot be compressed."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ import hashlib
 
 
 def noise(size: int) -> str:
-    """The same text each time; compressed it still takes `size` bytes, as it stands a third more."""
+    """Always the same text; at best it compresses to `size` bytes, and uncompressed it is a third larger."""
     return base64.b64encode(hashlib.shake_256(b"noise").digest(size)).decode()

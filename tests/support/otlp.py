@@ -1,4 +1,4 @@
-"""An OpenTelemetry collector on loopback: takes traces by OTLP over HTTP, and keeps what it was sent."""
+"""An OpenTelemetry collector on loopback: receives traces by OTLP over HTTP and keeps them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 @dataclass(frozen=True)
 class Received:
-    """A span as it came."""
+    """A received span."""
 
     service: str
     name: str
@@ -30,7 +30,7 @@ class Received:
 
 @dataclass
 class Collector:
-    """What was received so far; `sent` is all of it as bytes."""
+    """Everything received so far; `sent` has the raw bytes."""
 
     address: str = ""
     spans: list[Received] = field(default_factory=list)
@@ -66,7 +66,7 @@ class Collector:
 
 @contextmanager
 def collecting() -> Iterator[Collector]:
-    """A running collector."""
+    """Run a collector."""
     collector = Collector()
 
     class Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""Sessions of the documentation's pages, and whether their commands are ones that there are."""
+"""Shell sessions in the documentation's pages, and a check that their commands exist."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from starter import app
 
 
 def sessions(page: str) -> list[str]:
-    """What a page has between fences as a shell's session."""
+    """The shell sessions of a page (its `sh` code blocks)."""
     return [dedent(each) for each in re.findall(r"^ *```sh\n(.*?)^ *```$", page, re.DOTALL | re.MULTILINE)]
 
 
 def commands(page: str) -> Iterator[list[str]]:
-    """Every command of its sessions: the program, and its arguments."""
+    """Every command in the page's sessions: program and arguments."""
     for line in "".join(sessions(page)).splitlines():
         words = shlex.split(line.removesuffix(" &"))
         yield words[1:] if words[0] == ".venv/bin/python" else words
 
 
 def check_command(words: list[str]) -> None:
-    """See that a command is one that there is, with its options, as the programs read them."""
+    """Check that the program accepts a command with its options."""
     program, *arguments = words
     if program == "worker.py":
         assert set(worker.options(arguments)) <= {"TEMPORAL_DEPLOYMENT_NAME", "TEMPORAL_WORKER_BUILD_ID"}

@@ -1,4 +1,4 @@
-"""How long doors wait for agents: people a moment, tests as long as a worker on a busy machine may take."""
+"""How long gateway and CLI wait for agents: in tests as long as a busy worker may take."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from common.client.client import AgentClient
 from common.client.view import QUERY_PATIENCE
 
 LONG = timedelta(seconds=60)
-# Of modules, where they are loaded. A single query is asked no longer than everywhere else: a worker that
-# drops a run loses those of that moment, and they would be waited for in vain.
+# Attributes of modules, changed if they are loaded. The time limit of a single query stays the same
+# everywhere: a worker that drops a run loses the queries of that moment, so waiting longer would be in vain.
 PLACES: dict[str, dict[str, object]] = {
     "cli.agents": {"MOMENT": LONG.total_seconds()},
     "common.client.gathered": {"ASKING_PATIENCE": LONG, "OUTCOME_PATIENCE": LONG},
@@ -32,7 +32,7 @@ PLACES: dict[str, dict[str, object]] = {
 
 
 def wait_longer(change: Callable[[Any, str, Any], None] = setattr) -> None:
-    """Have the doors of this process wait as long; for tests whose agents have a worker."""
+    """Set these long waiting times in this process; for tests whose agents have a worker."""
     for name, patiences in PLACES.items():
         if module := sys.modules.get(name):
             for patience, value in patiences.items():
@@ -43,5 +43,5 @@ def wait_longer(change: Callable[[Any, str, Any], None] = setattr) -> None:
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its undoing, in a test that takes the worker away, gives the doors their own patience back."""
+    """A test can undo this patch, when it stops the worker, to get the normal limits back."""
     wait_longer(monkeypatch.setattr)

@@ -1,4 +1,4 @@
-"""PDF files made by hand: pages of lines, fields, notes, pictures."""
+"""Builds PDF files by hand: pages of lines, fields, notes, pictures."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 
 def pages(*texts: str, annotations: tuple[str, ...] = (), picture_on: tuple[int, ...] = ()) -> bytes:
-    """A PDF with a page for each text, 14 points from line to line, a blank line being a gap.
+    """A PDF with a page for each text; lines are 14 points apart, and a blank line is a gap.
 
-    `annotations` are the dictionaries of marks on the first page, without what all have.
+    `annotations` are the dictionaries of annotations on the first page, without their common entries.
     """
     form = "/AcroForm << /Fields [%s] /DA (/F1 12 Tf) >>"
     count = len(texts)
@@ -43,7 +43,7 @@ def pages(*texts: str, annotations: tuple[str, ...] = (), picture_on: tuple[int,
 
 
 def written(objects: Sequence[str | bytes], trailer: str = "") -> bytes:
-    """The objects as a file, the first being the catalog; `trailer` is what its dictionary has besides."""
+    """Objects as a PDF file; the first is the catalog, and `trailer` has additional trailer entries."""
     out = io.BytesIO()
     out.write(b"%PDF-1.7\n")
     places = []

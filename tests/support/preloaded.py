@@ -1,7 +1,7 @@
 """A `.venv` whose python runs `starter.py` in a process forked from one that has loaded it.
 
-Pages are run as they stand, and imports are most of what each of their commands costs. In the checkout:
-`python -m tests.support.preloaded SOCKET` is what they are forked from.
+The sessions of the documentation's pages run unchanged, and imports take most of each command's time.
+The process that commands are forked from is, in the checkout, `python -m tests.support.preloaded SOCKET`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 import starter
 from tests.support.commands import LOADED
 
-# These start what is to be as a user starts it, or read what has just been written.
+# These commands run in a normal process: they start things like a user does, or read what was just written.
 AS_THEY_ARE = ("dev", "new", "rehearse", "check-upgrade")
 CLIENT = """#!{python} -IS
 import json, os, socket, sys
@@ -35,7 +35,7 @@ os.execv({python!r}, [{python!r}, *sys.argv[1:]])
 
 
 def make_venv(folder: Path, path: Path) -> None:
-    """Make `folder` a virtual environment like this one, but for its python."""
+    """Make `folder` a virtual environment like this one, except for its python."""
     (folder / "bin").mkdir(parents=True)
     for program in Path(sys.executable).parent.iterdir():
         (folder / "bin" / program.name).symlink_to(program)
@@ -51,7 +51,7 @@ def serve(path: Path) -> None:
         importlib.import_module(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     listener = socket.socket(socket.AF_UNIX)
-    # Where it is seen, it is listened on.
+    # Renamed into place below, so that once the path exists, the socket accepts connections.
     listener.bind(f"{path}.new")
     listener.listen()
     Path(f"{path}.new").rename(path)

@@ -1,4 +1,4 @@
-"""A scraper as agents call it, for tests against local sites."""
+"""The scraper's activities as agents call them, for tests against local sites."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.web import WebServer
 
 
 class Reader:
-    """A scraper on a data folder, called as agents call it; only these sites are open to it."""
+    """A scraper with a data folder, called like agents call it; only the given sites are allowed."""
 
     def __init__(self, folder: Path, *sites: WebServer, **environment: str) -> None:
         settings = Settings.read(

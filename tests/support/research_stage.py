@@ -1,4 +1,4 @@
-"""A stage for the link researcher: real activities, a web site on loopback, a model inside the process."""
+"""A test stage for the link researcher: real activities, a web site on loopback, an in-process model."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ TEXTS = {
 
 
 def page(title: str, text: str) -> Route:
-    """A page of a site."""
+    """A page with a title and one paragraph for each line."""
     paragraphs = "".join(f"<p>{line}</p>" for line in text.split("\n"))
     return Route(f"<html><title>{title}</title><body><main><h1>{title}</h1>{paragraphs}</main></body></html>")
 
@@ -52,7 +52,7 @@ def front(site: WebServer, titles: dict[str, str]) -> Route:
 
 
 def open_site(site: WebServer, **more: str) -> None:
-    """Fill a site with the usual pages and `more`."""
+    """Fill a site with the standard pages and `more`."""
     texts = {**TEXTS, **more}
     for name, text in texts.items():
         site.routes[f"/{name}"] = page(f"The {name} of a task", text)
@@ -60,12 +60,12 @@ def open_site(site: WebServer, **more: str) -> None:
 
 
 class ResearchStage(Stage):
-    """A stage whose activities are the real ones; only people and language models are doubles."""
+    """A test stage with real activities; only people and language models are simulated."""
 
     model: Any = None
 
     def allow(self, *sites: WebServer) -> None:
-        """Let the fetcher and the publisher reach these."""
+        """Allow the fetcher and the publisher to reach these sites."""
         hosts = AllowedHosts.parse(",".join(site.host for site in sites))
         fetching = self.settings.fetching.but(allowed_hosts=hosts, rate=50.0)
         self.settings = self.settings.but(fetching=fetching)
@@ -100,9 +100,10 @@ class ResearchStage(Stage):
 
 
 class ObedientModel:
-    """A hijacked model: it obeys whatever it reads, and says so in every way it has.
+    """A hijacked model: it obeys any instruction it reads, and says so in every way it can.
 
-    An answer that is no JSON of the type asked for is one way, points with orders in them another.
+    One way is an answer that does not match the requested JSON type, another is points that contain
+    instructions.
     """
 
     def __init__(self) -> None:

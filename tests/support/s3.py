@@ -1,4 +1,4 @@
-"""S3 on this machine: moto for breadth, rclone as a real process that checks keys; and fixtures of both."""
+"""Local S3: moto for broad coverage, rclone as a real process that checks keys; with fixtures for both."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Rclone:
             [
                 *(str(RCLONE), "serve", "s3", str(self.folder), "--addr", f"127.0.0.1:{self.port}"),
                 *("--auth-key", f"{KEY_ID},{SECRET}", "--config", str(self.folder / "none.conf")),
-                # With no time at all for its cache of folders it locks itself up after some writes.
+                # With a folder cache time of zero, rclone deadlocks after some writes.
                 *("--vfs-cache-mode", "off", "--dir-cache-time", "5m"),
             ],
             environment={"HOME": str(self.folder)},
@@ -53,7 +53,7 @@ class Rclone:
 
 
 def in_bucket(endpoint: str, prefix: str = "team/") -> dict[str, str]:
-    """The settings that put everything into the bucket there."""
+    """The settings that store everything in the bucket at `endpoint`."""
     return {
         "HIBERNAUT_S3_BUCKET": BUCKET,
         "HIBERNAUT_S3_ENDPOINT": endpoint,
@@ -68,7 +68,7 @@ def settings_for(endpoint: str) -> Settings:
 
 @pytest.fixture(autouse=True)
 def credentials(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """As boto3 finds them, and this machine's own out of the way."""
+    """Set credentials where boto3 looks for them, and hide those of this machine."""
 
     def use(secret: str) -> None:
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY_ID)
@@ -90,7 +90,7 @@ async def rclone(tmp_path: Path) -> AsyncIterator[Rclone]:
 
 @pytest.fixture
 def moto() -> Iterator[str]:
-    from moto.server import ThreadedMotoServer  # a second to import, in every process that tests run in
+    from moto.server import ThreadedMotoServer  # takes a second, in every process
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
@@ -100,6 +100,6 @@ def moto() -> Iterator[str]:
         Bucket=BUCKET
     )
     yield endpoint
-    # All its servers share what a process has stored.
+    # All moto servers of a process share their stored objects.
     httpx.post(f"{endpoint}/moto-api/reset").raise_for_status()
     server.stop()

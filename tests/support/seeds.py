@@ -1,4 +1,4 @@
-"""Seeds of what tests draw: always the same, so that no run fails by chance; fresh ones under `make soak`."""
+"""Seeds for random test data: fixed, so that no run fails by chance; fresh ones under `make soak`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import random
 
 from hypothesis import settings
 
-FIXED = 8  # with it the chain machine's scripts meet everything several times
+FIXED = 8  # with this seed the chain machine's scripts meet everything several times
 
 
 def seed(variable: str) -> int:
-    """What the environment's variable says, else `FIXED`; a fresh one where Hypothesis, too, draws afresh.
+    """The seed from the environment variable, or `FIXED`; a fresh one if Hypothesis also draws afresh.
 
-    It is printed, so that what fails can be run again.
+    The seed is printed, so that a failure can be reproduced.
     """
     said = os.environ.get(variable)
     if said is None:

@@ -1,4 +1,4 @@
-"""An application on a port of loopback, in this process."""
+"""Serves an application on a loopback port, in this process."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Serving:
 
 
 class _Server(uvicorn.Server):
-    """Leaves the process's signals to the test runner."""
+    """Does not install signal handlers: signals belong to the test runner."""
 
     def capture_signals(self) -> Any:
         import contextlib

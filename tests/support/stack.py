@@ -1,4 +1,4 @@
-"""A server and a worker as processes of their own, to be killed and started again."""
+"""A Temporal server and a worker as separate processes that tests kill and restart."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Stack:
-    """A Temporal server on a database of its own, and one worker."""
+    """A Temporal server with its own database, and one worker."""
 
     def __init__(self, folder: Path, limits: Mapping[str, str] = QUICK_TASKS) -> None:
         open_all(folder)
@@ -41,14 +41,14 @@ class Stack:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        # In order nothing would come of it but the seconds that it takes.
+        # Killed without a shutdown period, which would only take time.
         if self.worker:
             await end_child(self.worker, 0)
         self.server.kill()
         await self.server.wait()
 
     async def start_worker(self) -> None:
-        """Start the worker; it may come up before the server does."""
+        """Start the worker, possibly before the server."""
         self.worker = await start_child(
             [sys.executable, str(ROOT / "worker.py")],
             environment={

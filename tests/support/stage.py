@@ -1,4 +1,4 @@
-"""The stage of tests of the kit itself: small agents, doubles of what they use, and workers of one half."""
+"""The stage of the kit's own tests: small agents, test doubles, workers for only workflows or activities."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["OWNER", "Stage", "noted", "state_is"]
 
 
 def prepared(settings: Settings) -> Preconditions:
-    """Preconditions as on a worker with mail servers and a broker."""
+    """Preconditions like on a worker with mail servers and a broker."""
 
     async def answers() -> None: ...
 
@@ -43,7 +43,7 @@ def prepared(settings: Settings) -> Preconditions:
 
 
 class Stage(testing.stage.Stage):
-    """A running worker with test doubles, and short ways to do what a user does."""
+    """A running worker with test doubles, and shortcuts for what a user does."""
 
     def __init__(self, client: Client, settings: Settings, cached: int) -> None:
         super().__init__(client, settings, cached)
@@ -62,7 +62,7 @@ class Stage(testing.stage.Stage):
         ]
 
     def workflow_worker(self) -> Worker:
-        """A worker for workflows alone, and the activities that run inside their tasks."""
+        """A worker for workflows only, with the activities that run inside workflow tasks."""
         return worker.EndingWorker(
             self.client,
             task_queue=self.settings.task_queue,
@@ -75,9 +75,9 @@ class Stage(testing.stage.Stage):
         )
 
     def activity_worker(self, slots: int = 100) -> Worker:
-        """A worker for activities alone; leaving it lets what is under way end.
+        """A worker for activities only; at exit, running activities may finish.
 
-        One whose slots are all taken by then asks the server for nothing more, and gets nothing.
+        If all its slots are taken at that time, it polls the server no more and gets no more work.
         """
         return worker.EndingWorker(
             self.client,
@@ -95,11 +95,11 @@ class Stage(testing.stage.Stage):
         id: str = "",
         task_timeout: timedelta | None = None,
     ) -> WorkflowHandle[Any, Any]:
-        """Start an agent, an errand where no kind is given."""
+        """Start an agent, by default an errand."""
         return await super().start(input, kind, skipping, id, task_timeout)
 
     async def fate(self, handle: WorkflowHandle[Any, Any], decision_id: str) -> DecisionRecord:
-        """What became of a decision, once it is judged."""
+        """Wait until a decision is judged; return its record."""
 
         async def find() -> DecisionRecord | None:
             view = await self.query(handle, "approvals", ApprovalsView)
@@ -119,7 +119,7 @@ class Stage(testing.stage.Stage):
         return {each.key.name: each.value for each in described.typed_search_attributes}
 
     async def shows(self, handle: WorkflowHandle[Any, Any], **wanted: Any) -> dict[str, Any]:
-        """The search attributes, once these are as wanted: an agent may know before Temporal does."""
+        """Wait until the search attributes have these values: Temporal shows them later than the agent."""
 
         async def find() -> dict[str, Any] | None:
             found = await self.attributes(handle)

@@ -1,4 +1,4 @@
-"""A worker for an agent that thinks, as a process to be killed: `python -m tests.support.thinking_worker`."""
+"""A worker process for an agent that uses a model, to kill: `python -m tests.support.thinking_worker`."""
 
 from __future__ import annotations
 

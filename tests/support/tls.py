@@ -1,4 +1,4 @@
-"""A Temporal server behind TLS, as clusters are."""
+"""A Temporal server behind TLS, like in clusters."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 
 @contextlib.asynccontextmanager
 async def behind_tls(address: str, folder: Path, *, mutual: bool = False) -> AsyncIterator[str]:
-    """The address of what passes on to `address`; `server.pem`, `server.key` and `ca.pem` lie in `folder`.
+    """The address of a TLS proxy for `address`; `folder` has `server.pem`, `server.key` and `ca.pem`.
 
-    Where `mutual`, clients have to show a certificate that `ca.pem` signed.
+    With `mutual`, clients need a certificate that `ca.pem` signed.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "server.pem", folder / "server.key")

@@ -1,10 +1,10 @@
-"""A web server for tests: routes as a table, faults switchable while it runs, an access log as the witness.
+"""A web server for tests: a table of routes, faults that can change at run time, and an access log.
 
     with WebServer({"/a": Route("<p>hello", etag='"1"')}) as site:
         site.routes["/a"] = Route(status=429, headers={"Retry-After": "30"})
-        site.hits("/a")   # what was asked for, when, with which headers
+        site.hits("/a")   # every request to it, with time and headers
 
-It listens on a loopback address of its choice (127.0.0.2 is another host than 127.0.0.3) in a thread.
+It runs in a thread on a chosen loopback address (127.0.0.2 and 127.0.0.3 are different hosts).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Hit:
 
 @dataclass(frozen=True)
 class Route:
-    """What a path answers.
+    """The answer of a path.
 
     Attributes:
         body: text, or bytes, or a function of the hit that gives either, or another route.
@@ -45,14 +45,14 @@ class Route:
         content_type: empty leaves the header out.
         headers: sent as well.
         etag: sent; a request with it in If-None-Match gets 304.
-        modified: seconds since the epoch, sent as Last-Modified; the very text in If-Modified-Since gets 304.
+        modified: seconds since the epoch, sent as Last-Modified; the same text in If-Modified-Since gets 304.
         zipped: sent with Content-Encoding gzip.
         first_byte_after: seconds of silence before the answer.
         drip: seconds between two bytes of the body.
-        endless: after the body zeros follow without an end, and no length is told.
+        endless: after the body come zeros without end, and no Content-Length is sent.
         cut: the connection is closed after half of the promised body.
-        times: how often it answers so; afterwards `then` does. 0 is always.
-        then: the route after that.
+        times: how often this answer is given; after that, `then` applies. 0 means always.
+        then: the next route.
     """
 
     body: str | bytes | Callable[[Hit], str | bytes | Route] = ""
@@ -86,7 +86,7 @@ def gzip_bomb(size: int) -> bytes:
 
 
 class WebServer:
-    """A running site. `routes` may be changed while it runs; what is not there answers 404."""
+    """A running site. `routes` may change while it runs; unknown paths get 404."""
 
     def __init__(
         self,
@@ -128,20 +128,20 @@ class WebServer:
         return f"http://{self.host}{path}"
 
     def hits(self, path: str | None = None) -> list[Hit]:
-        """What was asked for so far, in order; of one path where given."""
+        """All requests so far, in order; only those to one path if given."""
         return [hit for hit in list(self.log) if path is None or hit.path == path]
 
     def paths(self) -> list[str]:
-        """The paths asked for, in order."""
+        """The requested paths, in order."""
         return [hit.path for hit in list(self.log)]
 
     def most_within(self, seconds: float) -> int:
-        """The most requests that came within any `seconds`."""
+        """The largest number of requests within any `seconds`."""
         times = sorted(hit.at for hit in list(self.log))
         return max((sum(at <= other < at + seconds for other in times) for at in times), default=0)
 
     def close(self) -> None:
-        """Stop; what hangs or drips is cut off."""
+        """Stop; hanging and slow answers are cut off."""
         self._closing.set()
         self._server.shutdown()
         self._server.server_close()
@@ -169,12 +169,12 @@ class WebServer:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    # Left open by clients that keep connections; waiting for them would take as long as they like.
+    # Clients may keep connections open; waiting for them could take arbitrarily long.
     block_on_close = False
     request_queue_size = 128
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that goes away in the middle is what many tests are about."""
+        """Ignore clients that disconnect early: many tests do that."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -195,7 +195,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_POST = do_HEAD = do_PUT = do_GET
 
     def log_message(self, format: str, *args: object) -> None:
-        """The access log is `WebServer.log`."""
+        """Print nothing; the access log is `WebServer.log`."""
 
     def _send(self, route: Route, hit: Hit) -> None:
         body = route.body.encode() if isinstance(route.body, str) else route.body

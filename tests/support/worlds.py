@@ -1,4 +1,4 @@
-"""What the recorded agents work on: a code base, a market, a web site, a mail server. The same everywhere."""
+"""The worlds of recorded agents: a code base, a market, a web site, a mail server. Always the same."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from common.agents.researcher import ResearcherInput
 from tests.support.web import Route, WebServer
 
 SHOP = Path(__file__).parents[1] / "samples" / "shop"
-# A recording tells nothing of where it was made.
+# A fixed path, so that recordings are the same on every machine.
 FOLDER = Path("/tmp/hibernaut-recording")
 
 
 class World:
-    """Where the agents of a kind work; entered before the worker starts, which reads its environment."""
+    """What agents of a kind work on; entered before the worker starts, which reads the environment."""
 
     kind: ClassVar[str]
     environment: ClassVar[dict[str, str]] = {}
@@ -44,16 +44,16 @@ class World:
             del os.environ[name]
 
     def prepare(self, name: str, *, exists: bool) -> AgentInput:
-        """Make what the agent `name` works on, and its input."""
+        """Create what the agent `name` works on, and return its input."""
         raise NotImplementedError
 
     def change(self, name: str) -> None:
-        """Change a fact that its plan rests on."""
+        """Change a fact that the agent's plan depends on."""
         raise NotImplementedError
 
 
 class AuditWorld(World):
-    """A copy of the sample shop for each."""
+    """A copy of the sample shop for each agent."""
 
     kind = "code-auditor"
 
@@ -68,7 +68,7 @@ class AuditWorld(World):
 
 
 class MarketWorld(World):
-    """A folder of documents for each, and prices that stand still."""
+    """A folder of documents for each agent, and constant prices."""
 
     kind = "buyer"
     environment: ClassVar = {"HIBERNAUT_QUOTES_SPEED": "0"}
@@ -90,7 +90,7 @@ class MarketWorld(World):
 
 
 class BatchWorld(MarketWorld):
-    """A file of two orders for each, and a line that is none."""
+    """A file of two orders for each agent, and one invalid line."""
 
     kind = "batch"
 
@@ -106,7 +106,7 @@ class BatchWorld(MarketWorld):
 
 
 class IndexWorld(World):
-    """A price that stands still at a market that is always open: before long people are asked about it."""
+    """A constant price in a market that is always open, so that the agent asks people before long."""
 
     kind = "market-analyst"
     environment: ClassVar = {"HIBERNAUT_QUOTES_SPEED": "0"}
@@ -124,7 +124,7 @@ class IndexWorld(World):
 
 
 class ContractWorld(World):
-    """A folder of two contracts for each, one of them under an unusual law."""
+    """A folder of two contracts for each agent, one of them under an unusual law."""
 
     kind = "contract-auditor"
     text = (
@@ -147,7 +147,7 @@ class ContractWorld(World):
 
 
 class ContractReaderWorld(ContractWorld):
-    """One contract for each."""
+    """One contract for each agent."""
 
     kind = "contract-reader"
 
@@ -201,7 +201,7 @@ class SiteWorld(World):
 
 
 class Letterbox(Sink):
-    """Takes every mail, and keeps its text."""
+    """Accepts every mail and keeps its text."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -215,7 +215,7 @@ class Letterbox(Sink):
 
 
 class MailWorld(World):
-    """Two candidates, slots far ahead, and a mail server on loopback that takes everything."""
+    """Two candidates, slots in the far future, and a mail server on loopback that accepts everything."""
 
     kind = "recruiter"
     port = 18_025
@@ -263,7 +263,7 @@ class MailWorld(World):
 
 
 class ServedWorld(MarketWorld):
-    """Where people are told by mail, so that couriers carry it."""
+    """A market world whose notices go out by mail, so that couriers deliver them."""
 
     port = 18_026
     routes = Path("/tmp/hibernaut-recording-notices.json")

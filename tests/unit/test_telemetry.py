@@ -64,6 +64,20 @@ def test_an_address_is_no_secret() -> None:
     assert Settings.read({"HIBERNAUT_SMTP": "smtps://mail.example.com:465", **sender}).secrets == frozenset()
 
 
+@pytest.mark.parametrize(
+    ("address", "passwords"),
+    [
+        ("postgresql://me:pass%40w0rd%2F1@db.example.com:5432/all?sslmode=require",
+         {"pass%40w0rd%2F1", "pass@w0rd/1"}),
+        ("postgresql://me@db.example.com:5432/all?sslmode=require&password=pass-w0rd", {"pass-w0rd"}),
+        ("postgresql://me@db.example.com:5432/all", set()),
+    ],
+)  # fmt: skip
+def test_the_password_of_a_database_is_a_secret(address: str, passwords: set[str]) -> None:
+    """As it is written in the address, and as libraries decode it; the host is none."""
+    assert Settings.read({"HIBERNAUT_DATABASE": address}).secrets == passwords
+
+
 async def test_a_line_says_for_which_agent_it_is() -> None:
     """From an activity, whichever logger it goes through."""
 

@@ -18,7 +18,7 @@
                     await self.act(Action[Sent](Letters.send, SendGreeting(plan=outcome.plan), outcome))
             return outcome.words
 
-`docs/kit.md` tells what each method promises. The other files of this folder are the parts that do the work.
+`docs/kit.md` says what each method guarantees. The other files of this folder are the parts that do the work.
 """
 
 from __future__ import annotations
@@ -107,22 +107,21 @@ MAX_RECEIPTS = 50
 class Agent(Generic[Input, Memory], metaclass=ShowsHandlers):
     """A durable agent.
 
-    A subclass has an `__init__` under `@workflow.init` and a `run` under `@workflow.run`, both with its own
-    input type, and its `run` reads as the list of its nodes.
+    A subclass defines `__init__` under `@workflow.init` and `run` under `@workflow.run`, both taking its own
+    input type. `run` reads as the list of the agent's nodes.
 
-    An agent that lives for long has a memory, and puts there whatever came of a step before it waits again.
-    Then a history that has grown long may be started afresh: `run` begins again with the memory as it was,
-    and goes on from there.
+    A long-lived agent has a memory, and stores the result of each step there before it waits again. When its
+    history has grown long, a fresh one can start: `run` begins again with that memory and goes on from there.
 
     Attributes:
         input: what the agent was started with.
-        memory: the agent's own state, a pydantic model that can be made without arguments; None where the
-            agent has none.
-        long_lived: whether it lives for weeks, so that it moves to the current build of the workers by itself
-            where it rests next. Any other ends on the build it began on, unless its history grows long.
-        reads_mail: whether mail that people send to the agent is kept in `mail`; otherwise it is refused.
-        budget_approvers: who may raise the budget for language models; where empty whoever the agent works
-            for, as it is their money, and whoever approves its plans.
+        memory: the agent's own state: a pydantic model that can be built without arguments, or None.
+        long_lived: whether the agent lives for weeks. It then moves to the workers' current build by itself,
+            the next time it rests. Any other agent ends on the build it began on, unless its history grows
+            long.
+        reads_mail: whether mail sent to the agent is kept in `mail`; if not, it is refused.
+        budget_approvers: who may raise the budget for language models. If empty: the agent's owner, whose
+            money it is, and the approvers of its plans.
     """
 
     _handlers = ("on_signal", "on_update", "status", "notebook", "receipts", "approvals", "refresh_premises")
@@ -135,7 +134,7 @@ class Agent(Generic[Input, Memory], metaclass=ShowsHandlers):
         self.input = input
         self.memory = cast(Memory, _remembered(memory, carried))
         self._carried = carried
-        # Of this history alone: whoever asks does so within seconds.
+        # Not carried over: a sender asks for its receipt within seconds.
         self._receipts: dict[str, Receipt] = {}
         self._display = Display(carried, self._tell_stuck)
         self._calls = Calls(self._display)
@@ -162,7 +161,7 @@ class Agent(Generic[Input, Memory], metaclass=ShowsHandlers):
         )
 
     def node(self, name: str) -> AbstractContextManager[None]:
-        """A stage of the agent: its commands are grouped under `name`, its outcome and duration are noted."""
+        """A stage of the agent: groups its commands under `name`, and notes its outcome and duration."""
         return self._display.node(name)
 
     def note(self, text: str, **facts: Any) -> None:
@@ -170,22 +169,22 @@ class Agent(Generic[Input, Memory], metaclass=ShowsHandlers):
         self._display.note(text, **facts)
 
     def progress(self, done: int, total: int) -> None:
-        """Say how much of the work is done, in units of the agent's own."""
+        """Report how much of the work is done, in units of the agent's choice."""
         self._carried.progress.done, self._carried.progress.total = done, total
 
     @property
     def owner(self) -> str:
-        """Who the agent works for, an opaque id; empty where nobody said."""
+        """Who the agent works for, as an opaque id; empty if no owner was given."""
         return owner()
 
     @property
     def instructions(self) -> Sequence[str]:
-        """What people told the agent in words, oldest first. Untrusted text."""
+        """The instructions people gave the agent in words, oldest first. Untrusted text."""
         return self._carried.told
 
     @property
     def mail(self) -> list[IncomingMail]:
-        """Mail that came for the agent, oldest first, until the agent takes it out. Untrusted text."""
+        """Mail for the agent, oldest first; the agent removes what it has handled. Untrusted text."""
         return self._carried.mail
 
     @overload
@@ -201,24 +200,25 @@ class Agent(Generic[Input, Memory], metaclass=ShowsHandlers):
     async def call(self, activity: Any, argument: Any, policy: CallPolicy) -> Any:
         """Run an activity, a method of a class in `activities/`, and return its result.
 
-        Its id holds a digest of the argument, so that a replay that would pass another one is noticed. That
-        of a local one holds none: its argument goes nowhere, and a time in it may be another in a replay.
+        The activity's id holds a digest of the argument, so a replay that would pass another one is detected.
+        The id of a local activity has no digest: its argument is not in history, and a time in it may differ
+        in a replay.
 
         Raises:
             ActivityError: it failed for good; its cause says why.
-            ApplicationError: type `ArgumentTooLarge`, where the argument is over 1.5 MB.
+            ApplicationError: type `ArgumentTooLarge`, if the argument is over 1.5 MB.
         """
         return await self._calls.call(activity, argument, policy)
 
     async def require(self, activity: Look[Argument], argument: Argument, policy: CallPolicy = QUICK) -> None:
-        """See that what the agent will need is there: now, and again right before each question.
+        """Check that what the agent will need is available: now, and again right before each question.
 
-        While something is missing the agent shows as stuck with the reason, and people are told once. It
-        looks again after a while, or when it is woken. An item of a batch fails instead, and is set aside.
+        While something is missing, the agent shows as stuck with the reason, and people are told once. It
+        checks again after a while, or when it is woken. An item of a batch fails instead, and is set aside.
 
         Args:
             activity: returns what is missing; `Preconditions.check` knows mail, folders and the like.
-            argument: what to hand to it, `Needs` for that one.
+            argument: passed to the activity; `Needs` for `Preconditions.check`.
             policy: how it is called.
         """
         await self._preconditions.require(activity, argument, policy)
@@ -231,13 +231,13 @@ class Agent(Generic[Input, Memory], metaclass=ShowsHandlers):
         *,
         quietly: bool = False,
     ) -> Woken:
-        """Sleep, for days if need be, at no cost. The signal `wake` ends it or moves its end.
+        """Sleep, for days if need be, at no cost. The signal `wake` ends the sleep or moves its end.
 
         Args:
             until: when to wake; None sleeps until something else wakes the agent.
-            wake_on: looked at after every signal; true wakes.
+            wake_on: checked after every signal; the agent wakes if it returns true.
             waiting_for: what people see the agent wait for.
-            quietly: no line in the notebook where it wakes by time, for who wakes thousands of times.
+            quietly: write nothing in the notebook on waking by time, for agents that wake thousands of times.
 
         Returns:
             Why it woke.
@@ -254,44 +254,43 @@ class Agent(Generic[Input, Memory], metaclass=ShowsHandlers):
         evidence: Sequence[str] = (),
         premises: Premises[Plan] = lambda plan: (),
     ) -> Outcome[Plan]:
-        """Ask people about exactly this plan, and sleep until the answer, however long that takes.
+        """Ask people about exactly this plan, and sleep until they answer, however long that takes.
 
-        Several may be open at once: each `ask` waits for its own. Of an agent with a memory, history may be
-        started afresh meanwhile; with that memory `run` must come back to every question that was open or
-        just answered, in the same words and about the same plan. It goes on waiting there, or has its answer.
+        Several questions may be open at once: each `ask` waits for its own. The history of an agent with a
+        memory may start afresh meanwhile; `run` must then come back to every question that was open or just
+        answered, in the same words and about the same plan. There it goes on waiting, or gets its answer.
 
         Args:
-            question: what is asked, in words.
-            plan: what would be done; its digest is what people approve.
+            question: the question, in words.
+            plan: what would be done; people approve its digest.
             policy: who may decide, how many must, by when.
-            evidence: lines that help to decide.
-            premises: what a plan rests on, for those who decide to see how it stands now.
+            evidence: lines that help people decide.
+            premises: returns what a plan rests on, so that those who decide see whether it still holds.
 
         Returns:
-            The outcome; where approved, with the plan to act on. Expired only where the policy gives up.
+            The outcome; if approved, with the plan to act on. Expired only if the policy gives up on expiry.
         """
         return await self._approvals.ask(question, plan, policy, evidence, premises)
 
     async def withdraw(self, plan: BaseModel, why: str) -> None:
-        """Close what is asked about `plan`; a decision that comes yet is refused with the reason.
+        """Close the question about `plan`; a decision that still arrives is refused with the reason `why`.
 
-        Cancel the task that asks first: `ask` does not return from what is withdrawn.
+        First cancel the task that asks: an `ask` whose question is withdrawn never returns.
         """
         await self._approvals.withdraw(plan, why)
 
     async def act(self, action: Action[Result]) -> Acted[Result]:
-        """Do something destructive: the approval holds, the facts are fetched again, then it is done at once.
+        """Do something destructive: check the approval, fetch the facts again, then act at once.
 
-        An attempt that did not start while the facts were fresh, or whose outcome is unknown, is followed by
-        a look at what happened and a new validation before the next. Nothing is done while the agent is
-        paused.
+        Each attempt begins with a new validation, even if the one before never started. An unknown outcome is
+        looked up before the next attempt. Nothing is done while the agent is paused.
 
         Returns:
-            The result, or the drifts that stopped it; then the approval is void.
+            The result, or the drifts that stopped it and made the approval void.
 
         Raises:
             ActivityError: it failed for good.
-            ApplicationError: type `NotApproved`, where the approval does not allow it.
+            ApplicationError: type `NotApproved`, if the approval does not allow it.
         """
         return await self._actions.act(action)
 
@@ -300,76 +299,75 @@ class Agent(Generic[Input, Memory], metaclass=ShowsHandlers):
         return self._actions.key(plan)
 
     async def think(self, think: Think, policy: CallPolicy = THINK) -> Reply:
-        """Ask a language model, the one people told the agent to use before any other.
+        """Ask a language model; one that people told the agent to use comes before any other.
 
-        A spent budget makes the agent ask for more and sleep; then it goes on.
+        If the budget is spent, the agent asks for more, sleeps until it has an answer, and goes on.
 
         Raises:
             ActivityError: it failed for good; its cause says why, for example `BadModelOutput`.
-            ApplicationError: type `BudgetRefused`, where a human will not pay more.
+            ApplicationError: type `BudgetRefused`, if people refuse to raise the budget.
         """
         return await self._thinking.think(think, policy, self.budget_approvers)
 
     def spent(self, cost: Cost) -> None:
-        """Count what an activity of the agent's own has spent on language models."""
+        """Count what one of the agent's own activities has spent on language models."""
         self._carried.cost.add(cost)
 
     async def batch(
         self, items: ArtifactRef | Listing, work: Work, at_once: int = 20, batch_id: str = ""
     ) -> BatchCounts:
-        """Do something with each of thousands of items, at most `at_once` at a time, over days if need be.
+        """Process thousands of items, at most `at_once` at a time, over days if need be.
 
-        Every item gets exactly one verdict: done, or quarantined with a reason where its activity or agent
-        failed for good; the batch goes on. The signal `batch` changes the width, gives the quarantined
-        another go, and adds items, while it runs; `status` tells how it stands. While the agent is paused no
-        item is begun. An agent with a memory may start its history afresh meanwhile: `run` must come back to
+        Every item gets exactly one verdict: done, or quarantined with a reason if its activity or agent
+        failed for good; the batch goes on. While it runs, the signal `batch` changes the width, retries
+        quarantined items and adds new ones; `status` shows how it stands. While the agent is paused, no item
+        is begun. The history of an agent with a memory may start afresh meanwhile: `run` must come back to
         this call with the same arguments, and it goes on. One batch runs at a time.
 
         Args:
-            items: an artifact of JSON lines, a `BatchItem` each (`as_lines`), as an activity stored it; or
-                items that an activity has listed already.
-            work: `calling(activity, policy)` or `agents_of(kind)`, of `workflows/core/batch.py`.
-            at_once: how many items may be in flight at most.
-            batch_id: in the search attribute `AgentBatchId` of all that belongs to it; the agent's id where
-                empty.
+            items: an artifact of JSON lines that an activity stored, one `BatchItem` each (`as_lines`); or
+                items that an activity has already listed.
+            work: `calling(activity, policy)` or `agents_of(kind)`, from `workflows/core/batch.py`.
+            at_once: the maximum number of items in flight.
+            batch_id: the value of `AgentBatchId` for everything in the batch; if empty, the agent's id.
 
         Returns:
-            The counts, and the artifacts with each item's verdict and result.
+            The counts, and the artifacts that hold each item's verdict and result.
         """
         return await self._batches.run(items, work, at_once, batch_id)
 
     async def batch_results(self) -> Gathered | None:
-        """Every verdict of the batch so far, also of what is under way; None where there was no batch."""
+        """Every verdict of the batch so far, including those of open pages; None if there was no batch."""
         return await self._batches.gathered()
 
     async def tell_people(self, text: str, event: NoticeEvent = NoticeEvent.DRIFT) -> None:
-        """Note `text`, and have people told of it who want to know of such events."""
+        """Note `text`, and notify the people who want to know of such events."""
         self._calls.has_begun = True
         self.note(text)
         await self._notifier.tell(event, text)
 
     async def carry_over(self, *, now: bool = False) -> None:
-        """Where the server suggests it (or `now`), start history afresh and take everything along.
+        """Start history afresh if the server suggests it (or `now`), and carry everything over.
 
-        Memory, notebook, decisions, seen ids, mail and words told come along; a signal that arrives meanwhile
-        makes the server hand the task out again, and is carried too.
+        That is memory, notebook, decisions, seen ids, mail and instructions. If a signal arrives meanwhile,
+        the server hands out the workflow task again, and the signal is carried over too.
         """
         await self._approvals.carry_over(now)
 
     async def tell_end(self, event: NoticeEvent, text: str) -> None:
-        """Have people told that the agent has ended; the worker does this for every agent."""
-        # A cancellation that comes now is too late; what is done must not look undone.
+        """Notify people that the agent has ended; the worker calls this for every agent."""
+        # A cancellation that arrives now is too late: finished work must not look cancelled.
         with suppress(asyncio.CancelledError):
             await self._approvals.tell_unanswered(text)
             await self._notifier.tell_end(event, text)
 
     def details(self) -> str:
-        """What the Web UI shows of the agent, in Markdown; the worker asks for it when somebody looks."""
+        """What the Web UI shows of the agent, in Markdown; the worker calls this when somebody looks."""
         return self._display.details()
 
     @workflow.signal(dynamic=True)
     def on_signal(self, name: str, arguments: Sequence[RawValue]) -> None:
-        """Every signal comes in here, so that none can fail the agent or be dropped unseen."""
+        """Handle every signal, so that none can fail the agent or be dropped silently."""
         asked, arguments = receipt_asked(arguments)
         try:
             receipt = self._take(name, read_signal(name, arguments))
@@ -381,7 +379,7 @@ class Agent(Generic[Input, Memory], metaclass=ShowsHandlers):
 
     @workflow.update(name=PAST_LIMIT)
     def on_update(self, name: str, arguments: list[Any]) -> None:
-        """What the server takes no more as a signal, as this history has had 10,000; see `on_signal`."""
+        """Handle a signal sent as an update, for a history that has reached the server's 10,000 signals."""
         self.on_signal(name, list(map(RawValue, workflow.payload_converter().to_payloads(arguments))))
 
     def _take(self, name: str, value: Any) -> Receipt:
@@ -412,9 +410,9 @@ class Agent(Generic[Input, Memory], metaclass=ShowsHandlers):
         return Receipt(taken=True, words="it was told")
 
     def hear(self, words: str) -> Receipt:
-        """Take in what the agent was told in words, and say what comes of it; for agents to override.
+        """React to an instruction in words, and say what comes of it; for agents to override.
 
-        Called within the signal: it may change the memory, and waits for nothing.
+        Called in the signal handler: it may change the memory, but cannot wait.
         """
         return Receipt(taken=True, words="it was told")
 
@@ -438,22 +436,22 @@ class Agent(Generic[Input, Memory], metaclass=ShowsHandlers):
 
     @workflow.query
     def receipts(self) -> Receipts:
-        """What came of the newest signals whose senders asked."""
+        """What came of the newest signals whose senders asked for a receipt."""
         return Receipts(receipts=self._receipts)
 
     @workflow.query
     def approvals(self) -> ApprovalsView:
-        """Open requests, and every decision with what became of it."""
+        """Open requests, and the decisions with what became of each."""
         return self._approvals.view()
 
     @workflow.update(name="look", unfinished_policy=workflow.HandlerUnfinishedPolicy.ABANDON)
     async def refresh_premises(self, request_id: str) -> ApprovalRequest | None:
-        """Fetch what an open request rests on, to show how it stands; None where it was decided meanwhile."""
+        """Fetch the premises of an open request again, for display; None if it was decided meanwhile."""
         return await self._approvals.refresh(request_id)
 
     @refresh_premises.validator
     def _may_refresh(self, request_id: str) -> None:
-        # What is refused here leaves nothing in history.
+        # A refusal by the validator adds nothing to history.
         self._approvals.check_refresh(request_id)
 
     async def _tell_stuck(self, call: OpenCall) -> None:

@@ -1,4 +1,4 @@
-"""What people answered, kept until the agent's memory holds what came of it."""
+"""Keeps people's answers until the agent's memory reflects them."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from common.digest import digest
 
 
 class Answers:
-    """Keeps answers over a fresh history, so that no approval is lost and nobody is asked twice.
+    """Carries answers over to a fresh history, so that no approval is lost and nobody is asked twice.
 
-    A task that was answered goes on, and only when it asks again must the agent's memory hold what came of
-    that. Where history starts afresh before, because another question waits beside, the agent comes to the
-    same question and plan once more in the new history, and there the answer is what it was (`take`).
+    A task that got an answer goes on; the agent's memory need not reflect that answer until the task asks
+    again. If history starts afresh before that, because another question is waiting, the agent comes to the
+    same question and plan again in the new history, and gets the same answer there (`take`).
     """
 
     def __init__(self, carried: Carried) -> None:
         self._carried = carried
-        # Those of this history, each with the task that asked.
+        # The answers of this history, each with the task that asked.
         self._given: list[tuple[asyncio.Task[object] | None, Answer]] = []
 
     def take(self, question: str, plan: BaseModel) -> Answer | None:
-        """The answer that the history before had to the same question about the same plan."""
+        """The answer that the previous history got to the same question about the same plan."""
         for answer in self._carried.answers:
             if _is_to(answer, question, digest(plan)):
                 self._carried.answers.remove(answer)
@@ -33,18 +33,18 @@ class Answers:
         return None
 
     def give(self, answer: Answer) -> None:
-        """Note that the current task is handed `answer`."""
+        """Record that the current task gets `answer`."""
         self._given.append((asyncio.current_task(), answer))
 
     def commit(self) -> None:
-        """The current task asks again: memory holds what came of its last answer."""
+        """Drop the current task's last answer: memory reflects it, as the task asks again."""
         if any(task is asyncio.current_task() for task, _ in self._given):
             self.move_on()
 
     def move_on(self) -> None:
-        """Memory holds what came of the answers to the current task, and to tasks that have ended.
+        """Drop the answers to the current task and to tasks that have ended: memory reflects them.
 
-        What the history before kept and nobody asked for answers nothing later.
+        Answers from the previous history that were not taken are dropped too: they answer nothing later.
         """
         current = asyncio.current_task()
         self._given = [
@@ -53,11 +53,11 @@ class Answers:
         self._carried.answers = []
 
     def forget(self, question: str, origin: str) -> None:
-        """The question was acted on, or is asked anew: what was answered before counts no more."""
+        """Drop earlier answers to a question that was acted on or is asked anew."""
         self._given = [each for each in self._given if not _is_to(each[1], question, origin)]
 
     def keep(self) -> None:
-        """Put what memory may not hold yet where the next history finds it."""
+        """Carry answers that memory may not reflect yet over to the next history."""
         self._carried.answers += [answer for _, answer in self._given]
 
 

@@ -1,4 +1,4 @@
-"""Asking people: requests that wait side by side, reminded, escalated, revised, each ended by its quorum."""
+"""Asks people for approval: concurrent requests with reminders, escalation, revisions and a quorum."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ from workflows.core.premises import Premise, fetched_all, unfetched_state
 
 Premises = Callable[[Plan], Sequence[Premise]]
 
-# How often in one history the premises of a request are fetched for people to see, so that nobody who opens a
-# page again and again can make it grow without end.
+# How often a request's premises may be fetched for display in one history. Otherwise somebody who keeps
+# reloading a page could make history grow without bound.
 MAX_REFRESHES = 50
 
 
@@ -60,7 +60,7 @@ class Approvals:
     _history: History
     _notifier: Notifier
     _preconditions: Preconditions
-    # What each open request rests on, and when that was fetched for people to see.
+    # The premises of each open request, and when they were fetched for display.
     _rests_on: dict[str, Sequence[Premise]] = field(default_factory=dict)
     _refreshed: dict[str, list[datetime]] = field(default_factory=dict)
 
@@ -78,7 +78,7 @@ class Approvals:
         *,
         resumable: bool = True,
     ) -> Outcome[Plan]:
-        """See `Agent.ask`. What is not `resumable` keeps history from starting afresh while it waits."""
+        """See `Agent.ask`. A question that is not `resumable` keeps history from starting afresh."""
         self._answers.commit()
         request = self._taken_up(question, plan)
         if request is None and (answer := self._answers.take(question, plan)) is not None:
@@ -91,7 +91,7 @@ class Approvals:
             draft = gate.first_request(question, plan, policy, (*caveats(), *evidence), owner())
             self._answers.forget(question, draft.origin)
             id = request.id if request else await self._open(draft, type(plan))
-            # An agent sleeps here for days: in memory it has its question once.
+            # The agent may sleep here for days: keep only one copy of the question in memory.
             del draft, request
             outcome = await self._ended(id, type(plan), premises, resumable)
             while following := gate.follow_up(outcome):
@@ -104,7 +104,7 @@ class Approvals:
         return outcome
 
     def move_on(self) -> None:
-        """Take note that the agent has slept: its memory holds what came of its answers."""
+        """Note that the agent has slept: its memory reflects the answers it got."""
         self._answers.move_on()
 
     async def carry_over(self, now: bool) -> None:
@@ -112,7 +112,7 @@ class Approvals:
         self.move_on()
         while now or self._history.has_grown:
             if self._history.at_rest():
-                # Nothing may run between this look and the end: a call that began would be lost half-way.
+                # Nothing may run between this check and the end: a call begun in between would be lost.
                 self._history.start_afresh()
             await workflow.wait_condition(self._history.at_rest)
 
@@ -123,31 +123,31 @@ class Approvals:
                 await self._close_unanswered(request, f"withdrawn: {why}")
 
     async def tell_unanswered(self, why: str) -> None:
-        """Have those told who were asked that the agent has ended without their answer."""
+        """Tell the people who were asked that the agent has ended without their answer."""
         for request in list(self._gate.memory.open.values()):
             await self._tell_settled(request, f"{request.id}: not answered, {why}")
 
     def decide(self, decision: Decision) -> None:
-        """Take in a decision that came as a signal."""
+        """Handle a decision that arrived as a signal."""
         record = self._gate.offer(decision, workflow.now())
         if record is not None:
             self._note_refusal(record)
 
     def allows(self, outcome: Outcome[Plan]) -> bool:
-        """Whether `outcome` is an approval that still stands; one not given here is looked at once more."""
+        """Whether `outcome` is an approval that still stands; one given elsewhere is left to `is_own`."""
         words = outcome.words
         return outcome.approved and self._gate.memory.closed.get(outcome.request.id, words) == words
 
     def is_own(self, outcome: Outcome[Plan]) -> bool:
-        """Whether `outcome` was given here, and not to an agent that this one goes on from."""
+        """Whether `outcome` was given to this agent, and not to the one it was forked from."""
         return outcome.request.id in self._gate.memory.closed
 
     def void(self, outcome: Outcome[Plan], why: str) -> None:
-        """Have an approval count no more."""
+        """Make an approval void."""
         self._gate.close(outcome.request.id, f"void: {why}", workflow.now())
 
     def forget(self, outcome: Outcome[Plan]) -> None:
-        """Take note that `outcome` has been acted on: the same question is a new one from now on."""
+        """Note that `outcome` has been acted on: asking the same question again is a new request."""
         self._answers.forget(outcome.request.question, outcome.request.origin)
 
     def view(self) -> ApprovalsView:
@@ -162,7 +162,7 @@ class Approvals:
         )
 
     async def refresh(self, request_id: str) -> ApprovalRequest | None:
-        """Fetch what an open request rests on, for people to see; None where it was decided meanwhile."""
+        """Fetch the premises of an open request, for display; None if it was decided meanwhile."""
         self._refreshed.setdefault(request_id, []).append(workflow.now())
         found = await fetched_all(self._rests_on[request_id], self._calls)
         if request_id not in self._gate.memory.open:
@@ -171,7 +171,7 @@ class Approvals:
         return self._gate.update(request_id, premises=states, checked_at=workflow.now())
 
     def check_refresh(self, request_id: str) -> None:
-        """Raise where what a request rests on is not to be fetched now.
+        """Raise if the premises of a request may not be fetched now.
 
         Raises:
             ApplicationError: type `NotLooked`, with the reason.
@@ -185,7 +185,7 @@ class Approvals:
             raise permanent("NotLooked", f"{request_id} was looked at just now")
 
     def _taken_up(self, question: str, plan: BaseModel) -> ApprovalRequest | None:
-        """The request for this question that stayed open when history started afresh."""
+        """The request for this question that was open when history started afresh; None if there is none."""
         for id in self._left_open:
             request = self._gate.memory.open[id]
             if (request.question, request.origin) == (question, digest(plan)):
@@ -194,7 +194,7 @@ class Approvals:
         return None
 
     async def _close_left_open(self) -> None:
-        """Close what was asked before history started afresh: `run` asks something else in its place."""
+        """Close requests left open by the previous history: `run` asks something else instead."""
         for id in self._left_open:
             await self._close_unanswered(self._gate.memory.open[id], "asked anew")
         self._left_open = []
@@ -205,9 +205,9 @@ class Approvals:
         await self._tell_settled(request, words)
 
     async def _open(self, draft: ApprovalRequest, kind: type[BaseModel]) -> str:
-        """Open `draft` under an id of its own, its durations counted from now; the id."""
+        """Open `draft` under a new id, its durations counted from now; return the id."""
         self._gate.memory.asked += 1
-        # People type it, and `AgentWaitingFor` separates by these.
+        # People type the id, and these characters are separators in `AgentWaitingFor`.
         node = re.sub(r"[\s;]+", "-", self._display.node_name)
         id = f"{node}-{self._gate.memory.asked}"
         request = await timed(draft.under(None).model_copy(update={"id": id, "reminded": 0}), self._calls)
@@ -223,7 +223,7 @@ class Approvals:
     async def _ended(
         self, id: str, kind: type[Plan], premises: Premises[Plan], resumable: bool
     ) -> Outcome[Plan]:
-        """How an open request ends; it is closed then, and those hear of it who were told of it."""
+        """Wait for an open request to end, close it, and tell those who were notified of it."""
         self._rests_on[id] = premises(kind.model_validate(self._gate.memory.open[id].plan))
         self._gate.update(id, premises=tuple(map(unfetched_state, self._rests_on[id])))
         outcome = await self._outcome(id, kind, resumable)
@@ -237,14 +237,14 @@ class Approvals:
     async def _tell_asked(
         self, event: NoticeEvent, request: ApprovalRequest, words: str, stakes: Stakes | None = None
     ) -> Told | None:
-        """Have those told who may decide; each message that asks is to hear how its request ends."""
+        """Notify those who may decide, and remember which messages have to be told the outcome."""
         told = await self._notifier.tell(event, request.told(words), request, stakes=stakes)
         if told and told.courier is not None:
             self._carried.couriers.setdefault(request.id, []).append(told.courier)
         return told
 
     async def _tell_settled(self, request: ApprovalRequest, words: str) -> None:
-        """Have those told how a request ended who want to know."""
+        """Tell how a request ended to those who were notified of it."""
         couriers = self._carried.couriers.pop(request.id, None)
         if couriers is not None:
             await self._notifier.tell(NoticeEvent.DECIDED, words, request, couriers)
@@ -266,7 +266,7 @@ class Approvals:
                     due,
                     lambda: bool(self._gate.next_decision(id)) or (resumable and self._history.is_due()),
                 )
-                # First of all: of decisions that come one upon the other there would be no end to wait for.
+                # Before judging: under a steady stream of decisions, a later moment would never come.
                 if resumable and self._history.is_due():
                     self._history.start_afresh()
                 decision, now = self._gate.next_decision(id), workflow.now()
@@ -285,12 +285,12 @@ class Approvals:
                 self._display.show()
 
     async def _climb(self, request: ApprovalRequest, step: Step) -> ApprovalRequest:
-        """Remind people or escalate to others; the request as it stands then."""
+        """Remind people or escalate to others; return the updated request."""
         if step is Step.ESCALATE:
             request = self._gate.update(request.id, escalated=True)
             event, words = NoticeEvent.ESCALATION, f"escalated to {', '.join(request.policy.escalate_to)}"
         else:
-            # Those that fell due while no worker ran are one reminder, not a volley.
+            # Reminders that fell due while no worker ran are sent as one, not as a volley.
             reminded = sum(at <= workflow.now() for at in request.remind_at)
             request = self._gate.update(request.id, reminded=reminded)
             event, words = NoticeEvent.REMINDER, f"reminder {reminded} of {len(request.remind_at)}"
@@ -301,7 +301,7 @@ class Approvals:
     async def _judged(
         self, decision: Decision, request: ApprovalRequest, kind: type[Plan]
     ) -> Outcome[Plan] | None:
-        """What a decision makes of its request: an end, one vote more, or nothing but a record."""
+        """Judge a decision, which ends its request, adds a vote, or is only recorded; None if still open."""
         asked = kind.model_validate(request.plan)
         plan, misfit = gate.edited(asked, request, decision) if decision.edits else (asked, None)
         check = EnvelopeCheck(
@@ -311,9 +311,9 @@ class Approvals:
             policy=request.own_policy or request.policy,
             stakes=stakes_of(plan),
         )
-        # Not through `call`: a paused agent judges decisions too, and goes on only when resumed.
+        # Not through `call`, which would wait for a resume: a paused agent judges decisions too.
         checked = await self._calls.execute(DecisionChecks.check_envelope, check, QUICK)
-        # Only now: until its record stands, it must not be missing from what is carried over.
+        # Not before the check: a fresh history must find the decision in the queue until it is recorded.
         self._gate.take(request.id)
         deciders = request.deciders
         request = self._under(request, checked.policy)
@@ -322,7 +322,7 @@ class Approvals:
             plan = asked
         record = self._gate.record(decision, workflow.now(), reason or "")
         if set(request.deciders) - set(deciders):
-            # Only once the record stands: whoever has to decide now was never asked.
+            # People who now have to decide were never asked. Not before the record, as this awaits.
             await self._tell_asked(NoticeEvent.REMINDER, request, "the operator's policy has changed")
         if record.status is not DecisionStatus.COUNTED:
             self._note_refusal(record)
@@ -339,7 +339,7 @@ class Approvals:
         return None
 
     def _under(self, request: ApprovalRequest, policy: ApprovalPolicy | None) -> ApprovalRequest:
-        """The open request under what the operator's policy asks for by now."""
+        """The open request, updated to what the operator's policy requires by now."""
         found = request.under(policy)
         if found.policy == request.policy:
             return request

@@ -1,4 +1,4 @@
-"""A batch from its agent's side: opens page after page, and keeps the width over all that are open."""
+"""The agent's side of a batch: opens page after page, and keeps the total width of all open pages."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ from workflows.core.display import Display, Wait
 from workflows.core.history import History
 from workflows.core.notify import Notifier
 
-# Questions that come one upon the other are one notice.
+# Questions that arrive in quick succession share one notice.
 QUIET = timedelta(minutes=1)
-# People are reminded of those that are still open.
+# When people are reminded of questions that are still open.
 REMIND_AFTER = timedelta(days=1)
-# A page that was terminated tells nobody: after so long without a word, somebody looks.
+# A terminated page cannot report its end: after this long without a report, the agent checks on it.
 SILENCE = timedelta(hours=1)
 
 
 def calling(activity: Callable[..., Any], policy: CallPolicy, together: int = 1) -> Work:
-    """Each item is the argument of this activity, called as the policy says.
+    """Each item is the argument of `activity`, called under `policy`.
 
-    With `together` one call is handed up to so many items, as `ItemsOf` that argument, while they take a
-    moment each; it does them by `process_items` (`activities/batch/together.py`).
+    With `together`, one call gets up to that many items, as `ItemsOf` that argument, as long as each takes
+    only a moment; the activity processes them with `process_items` (`activities/batch/together.py`).
     """
     return Work(
         activity=getattr(activity, "__temporal_activity_definition").name,
@@ -69,7 +69,7 @@ def agents_of(kind: str) -> Work:
 
 @dataclass(eq=False)
 class Batches:
-    """Runs the batch of one agent; all that counts is in what the agent carries over."""
+    """Runs the batch of one agent; all its state is in what the agent carries over."""
 
     _carried: Carried
     _display: Display
@@ -99,7 +99,7 @@ class Batches:
         return counts
 
     def command(self, command: BatchCommand) -> Receipt:
-        """Take in the signal `batch`."""
+        """Handle the signal `batch`."""
         state = self._carried.batch
         if state is None or state.over:
             return self._refused("no batch runs")
@@ -122,7 +122,7 @@ class Batches:
         return Receipt(taken=True, words=words)
 
     def reported(self, report: PageReport) -> None:
-        """Take in what a page says."""
+        """Handle a page's report."""
         if (state := self._carried.batch) is not None:
             state.take(report, workflow.now())
             self._show(state)
@@ -141,7 +141,7 @@ class Batches:
     async def _begin(
         self, items: ArtifactRef | Listing, work: Work, at_once: int, batch_id: str
     ) -> BatchState:
-        """List the items; the batch as it begins."""
+        """List the items, and return the state of the new batch."""
         if isinstance(items, ArtifactRef):
             request = ListRequest(items=items, kind=work.kind)
             listing: Listing = await self._calls.call(BatchListing.list_items, request, LONG)
@@ -168,11 +168,11 @@ class Batches:
         return state
 
     async def _step(self, state: BatchState) -> bool:
-        """Do one thing that is to be done now; whether there was one."""
+        """Do one thing that is due now; return whether there was one."""
         if state.paused != self._display.is_paused:
             state.pause(self._display.is_paused, workflow.now())
         page, width = state.beginning, state.free
-        # First of all: until it is told another width, a page goes on with the one it has.
+        # This first: a page keeps its old width until it is told the new one.
         if page is not None and page.width != width:
             page.width = width
             number = page.report.number
@@ -211,13 +211,13 @@ class Batches:
         judged = tuple(state.judged)
         request = RetryRequest(judged=judged, agents=bool(state.work.kind))
         found = await self._calls.watched(BatchListing.try_again, request, LONG)
-        # Pages that ended meanwhile come behind those that were looked through.
+        # Pages that ended meanwhile were appended after those just searched.
         rest = state.judged[len(judged) :]
         state.tried_again(found.pages, [*found.judged, *rest], found.set_aside)
         self._show(state)
 
     async def _rest(self, state: BatchState) -> None:
-        """Wait for news; tell people what was asked, and look after pages that are silent."""
+        """Notify people of questions, or check on silent pages; otherwise wait for news."""
         now, asked = workflow.now(), state.tell_at(QUIET, REMIND_AFTER)
         silent = [page for page in state.open.values() if page.heard + SILENCE <= now]
         if asked and asked <= now:
@@ -233,13 +233,13 @@ class Batches:
             await self._history.wait(lambda: self._news(state) != seen, until)
 
     def _news(self, state: BatchState) -> tuple[object, ...]:
-        """What tells that there may be something to do."""
+        """A value that changes when there may be something to do."""
         reports = tuple(each.report.serial for each in state.open.values())
         waiting = (len(state.waiting), len(state.more), state.retry, state.at_once)
         return self._display.is_paused, *waiting, *reports
 
     async def _look(self, state: BatchState, pages: list[OpenPage]) -> None:
-        """Find out whether pages ended that could not say so."""
+        """Find out whether pages have ended without being able to report it."""
         for page in pages:
             page.heard = workflow.now()
         looked = tuple(
@@ -251,7 +251,7 @@ class Batches:
             self.reported(report)
 
     async def _to_page(self, state: BatchState, number: int, send: Callable[[Any], Any]) -> bool:
-        """Tell a page something; whether it still runs."""
+        """Send something to a page; return whether it still runs."""
         handle: Any = workflow.get_external_workflow_handle(f"{self._prefix(state)}{number}")
         return await self._calls.reached(send(handle))
 

@@ -19,11 +19,11 @@ from common.approval.types import AT_LENGTH
 from common.errors import permanent
 from workflows.core.display import Display
 
-# Under the server's 2 MB, over which a call is retried for ever.
+# Below the server's limit of 2 MB, over which a call would be retried for ever.
 MAX_ARGUMENT_BYTES = 1_500_000
 
-# Of the workflow task's time-out. After 0.8 of it the SDK begins another task for a local activity that still
-# runs, and then a replay may see another time, or take the result in another order with what came meanwhile.
+# Share of the workflow task's time-out. At 0.8 of it the SDK begins another task for a local activity that is
+# still running. A replay may then see another time, or take the result in another order among other events.
 LOCAL_SHARE = 0.4
 
 Argument = TypeVar("Argument", bound=BaseModel)
@@ -37,17 +37,17 @@ class CallPolicy:
     Attributes:
         start_to_close: the longest one attempt may take.
         retry: how attempts follow each other.
-        heartbeat: the activity reports at least this often; its worker's death is noticed after it.
-        schedule_to_start: give up where no worker takes it in time.
+        heartbeat: the activity heartbeats at least this often; a dead worker is noticed after this time.
+        schedule_to_start: give up if no worker takes it in time.
         schedule_to_close: give up for good after this time, retries included.
-        stuck_after: a call that has not got through by then marks its agent stuck, and goes on.
-        local: runs inside the workflow task. Only for what is short and harmless to repeat: it leaves one
-            event in history in place of three, and a worker's death repeats it. What does not get through
-            there, slow or failing, goes on as any other activity.
-        lasting: people will look for an agent in this call, so its search attributes are brought up to date.
-        queue: what follows the agent's own task queue in the name of the one this call goes to.
-        fairness_key: at most 64 bytes. Calls of one key share the rate that the server allows a key of that
-            task queue, and do not keep those of other keys waiting.
+        stuck_after: a call that has not succeeded by then marks its agent stuck, and goes on.
+        local: run inside the workflow task. Only for what is short and harmless to repeat: it leaves one
+            event in history instead of three, and is repeated if the worker dies. If it fails or is slow
+            there, it goes on as an ordinary activity.
+        lasting: the call may last, so the agent's search attributes are updated before it.
+        queue: the suffix added to the name of the agent's own task queue for this call.
+        fairness_key: at most 64 bytes. Calls with one key share the rate that the server allows per key on
+            that task queue, and do not delay those with other keys.
     """
 
     start_to_close: timedelta
@@ -62,34 +62,33 @@ class CallPolicy:
     fairness_key: str | None = None
 
     def fair(self, key: str) -> CallPolicy:
-        """This policy, for calls that take turns with others of `key`, the host of an address for example."""
+        """This policy, for calls that take turns with others of `key`, such as the host of an address."""
         return replace(self, fairness_key=key)
 
     @property
     def _first_try(self) -> CallPolicy:
-        """One attempt alone, given up where no worker takes it before it would count as stuck."""
+        """A single attempt, given up if no worker takes it before it would count as stuck."""
         return replace(self, retry=ONCE, schedule_to_start=self.schedule_to_start or self.stuck_after)
 
 
-# One attempt. Also for local calls: of those that it tries again the SDK does not bound the time that all
-# attempts take.
+# One attempt. Also for local calls: if the SDK retried them, it would not bound their total time.
 ONCE = RetryPolicy(maximum_attempts=1)
 
-# An outside system that is away comes back sooner or later; delays under a second become a second anyway.
+# An outside system that is down comes back eventually; delays under a second become a second anyway.
 PATIENTLY = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=5))
 
-# A computation or a look at something near: no state outside, milliseconds, repeated without a thought.
+# A computation or a local read: takes milliseconds, changes nothing outside, and is harmless to repeat.
 QUICK = CallPolicy(start_to_close=timedelta(seconds=10), retry=PATIENTLY, local=True)
 
 # One exchange with an outside system that only reads.
 READ = CallPolicy(start_to_close=timedelta(minutes=1), retry=PATIENTLY)
 
-# A worker's death is noticed after it. Longer than half a minute without the server and the pause between two
-# heartbeats: what ended meanwhile would count as timed out when the server is back, and run again.
+# A dead worker is noticed after this time. It is longer than a server outage of 30 seconds plus the pause
+# between two heartbeats: otherwise an activity that ended in the outage would time out and run again.
 HEARTBEAT = timedelta(seconds=45)
 
-# A page of a web site: its host may ask for minutes or a day of patience, and the server hands out each
-# host's pages one after another. On a queue of its own, so that this rate slows nothing else.
+# A page of a web site: its host may ask us to wait for minutes or a day, and the server hands out each host's
+# pages one after another. It has its own queue, so that this rate limit slows nothing else.
 FETCH = CallPolicy(
     start_to_close=timedelta(minutes=3),
     retry=PATIENTLY,
@@ -99,7 +98,7 @@ FETCH = CallPolicy(
     queue="-fetch",
 )
 
-# Work through many files or pages: it heartbeats with a cursor.
+# Works through many files or pages, and heartbeats with a cursor.
 LONG = CallPolicy(
     start_to_close=timedelta(hours=2),
     retry=PATIENTLY,
@@ -108,26 +107,26 @@ LONG = CallPolicy(
     lasting=True,
 )
 
-# A premise fetched again before an action: what cannot be fetched by then counts as drift.
+# A premise fetched again before an action. If it cannot be fetched in this time, that counts as drift.
 RECHECK = CallPolicy(
     start_to_close=timedelta(minutes=1),
     retry=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=10)),
     schedule_to_close=timedelta(minutes=5),
 )
 
-# Something destructive, in one exchange with an outside system. One attempt: before another the kit looks up
+# Something destructive, in one exchange with an outside system. One attempt: before another, the kit looks up
 # what happened and validates again.
 ACTION = CallPolicy(start_to_close=timedelta(minutes=1), retry=ONCE)
 
-# Something destructive that takes long, such as many files to write: it heartbeats.
+# Something destructive that takes long, such as writing many files; it heartbeats.
 LONG_ACTION = CallPolicy(start_to_close=timedelta(hours=1), retry=ONCE, heartbeat=HEARTBEAT, lasting=True)
 
 
 class Calls:
     """Runs the activities of one agent.
 
-    `under_way` is how many run now; `has_begun`, whether the agent has done anything yet: called an activity,
-    told people, or waited to the end of a wait.
+    `under_way` is how many are running. `has_begun` is whether the agent has done anything yet: called an
+    activity, told people, or completed a wait.
     """
 
     def __init__(self, display: Display) -> None:
@@ -139,7 +138,7 @@ class Calls:
 
     @property
     def next_id(self) -> str:
-        """What is unique to the next call in this run."""
+        """An id for the next call, unique in this run."""
         return str(self._sequence + 1)
 
     async def call(self, activity: Any, argument: BaseModel, policy: CallPolicy) -> Any:
@@ -153,10 +152,10 @@ class Calls:
         return await self.watched(activity, argument, policy)
 
     async def watched(self, activity: Any, argument: BaseModel, policy: CallPolicy) -> Any:
-        """Run an activity, paused or not; one that does not get through marks its agent stuck.
+        """Run an activity, paused or not; a call that does not get through marks its agent stuck.
 
-        Most calls get through at once. So only one that heartbeats is watched from the start, and any other
-        once its first try has failed: a timer costs two events of history.
+        Most calls succeed at once, and a timer costs two events in history. So only a call that heartbeats or
+        has a single attempt is watched from the start, and any other once its first attempt has failed.
         """
         name, since = activity.__name__, workflow.now()
         watch = self._display.watchdog.watch
@@ -175,7 +174,7 @@ class Calls:
 
     @contextmanager
     def counted(self) -> Iterator[None]:
-        """Count what happens inside as under way."""
+        """Count the block as a call under way."""
         self.under_way += 1
         try:
             yield
@@ -183,7 +182,7 @@ class Calls:
             self.under_way -= 1
 
     async def reached(self, sending: Coroutine[Any, Any, None]) -> bool:
-        """Whether what is sent to another workflow found it running."""
+        """Send something to another workflow; return whether that was running."""
         with self.counted():
             try:
                 await sending
@@ -194,11 +193,11 @@ class Calls:
         return True
 
     async def execute(self, activity: Any, argument: BaseModel, policy: CallPolicy) -> Any:
-        """Run an activity, paused or not, unwatched."""
+        """Run an activity, paused or not, without watching it."""
         self._sequence += 1
         id = f"{self._display.node_name}/{self._sequence}"
         if not policy.local:
-            # Without defaults: a field that a later version adds must not keep sleepers from their replay.
+            # Without defaults: a field that a later version adds must not break the replay of older agents.
             body = argument.model_dump_json(exclude_defaults=True, context=AT_LENGTH).encode()
             if len(body) > MAX_ARGUMENT_BYTES:
                 told = f"{activity.__name__}: {len(body)} bytes; hand over an artifact"
@@ -209,14 +208,14 @@ class Calls:
         with self.counted():
             result = await self._run(activity, argument, policy, id)
         if task and task.cancelling() > cancelled_before:
-            # The SDK waits for the call's own end; where that is a good one, the cancellation would be lost.
+            # The SDK waits for the call to end; if the call succeeds, the cancellation would be lost.
             raise asyncio.CancelledError
         return result
 
     async def _run(self, activity: Any, argument: BaseModel, policy: CallPolicy, id: str) -> Any:
         if policy.local:
-            # One at a time: of two at once that end in different workflow tasks, a replay may take the
-            # results in another order than they came, and the agent could never be replayed again.
+            # One at a time: if two at once end in different workflow tasks, a replay may take their results
+            # in another order, and the agent could never be replayed again.
             async with self._local:
                 try:
                     return await workflow.execute_local_activity_method(
@@ -227,7 +226,7 @@ class Calls:
                         retry_policy=ONCE,
                     )
                 except FailureError as error:
-                    # What kind of failure it was, a replay may tell otherwise.
+                    # Do not tell other failures apart: a replay may report another kind.
                     if is_cancelled_exception(error):
                         raise
         return await workflow.execute_activity_method(
@@ -246,5 +245,5 @@ class Calls:
 
 
 def is_permanent(error: ActivityError) -> bool:
-    """Whether another attempt would end no better."""
+    """Whether another attempt would fail as well."""
     return bool(getattr(error.cause, "non_retryable", False))

@@ -1,4 +1,4 @@
-"""When an open request is reminded of, escalated and over: its policy's durations as moments."""
+"""Turns the durations of an approval policy into times: reminders, escalation and expiry."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def timed(request: ApprovalRequest, calls: Calls) -> ApprovalRequest:
 async def _moments(
     policy: ApprovalPolicy, start: datetime, durations: Sequence[timedelta | None], calls: Calls
 ) -> list[datetime | None]:
-    """Each duration as a moment after `start`; in business hours an activity tells them."""
+    """Each duration as a time after `start`; with business hours, an activity computes them."""
     given = [each for each in durations if each is not None]
     if policy.business_hours is None or not given:
         return [None if each is None else start + each for each in durations]

@@ -23,7 +23,7 @@ _Values = dict[SearchAttributeKey[Any], Any]
 
 @dataclass(eq=False, slots=True)
 class Wait:
-    """A declared wait: what for, until when, and who can end it; `sleeps` where the signal `wake` does."""
+    """A declared wait: what for, until when, and who can end it; `sleeps` if the signal `wake` ends it."""
 
     state: AgentState
     waiting_for: str
@@ -33,10 +33,10 @@ class Wait:
 
 
 class Display:
-    """Keeps what people see of an agent true.
+    """Keeps what people see of an agent up to date.
 
-    Search attributes cost the server time, so only what changed is written, and only with a wait or with a
-    call that may last (`show`).
+    Search attributes cost the server time, so only changes are written, and only at a wait or at a call that
+    may last (`show`).
     """
 
     def __init__(self, carried: Carried, on_stuck: Callable[[OpenCall], Awaitable[None]]) -> None:
@@ -47,9 +47,9 @@ class Display:
         self._node_since = workflow.now()
         self._waits: list[Wait] = []
         self._soon: asyncio.Handle | None = None
-        # Whether the search attributes tell of a wait that may be over by now.
+        # Whether the search attributes show a wait that may be over by now.
         self._shows_wait = False
-        # After history started afresh the server still shows what the run before wrote.
+        # In a fresh history, the server still shows what the previous run wrote.
         self._shown = {each.key.name: each.value for each in workflow.info().typed_search_attributes}
 
     @contextmanager
@@ -77,7 +77,7 @@ class Display:
 
     @contextmanager
     def waiting(self, wait: Wait) -> Iterator[None]:
-        """Declare a wait for as long as the block lasts."""
+        """Declare a wait for the duration of the block."""
         self._waits.append(wait)
         self.watchdog.rest()
         self.show()
@@ -85,7 +85,7 @@ class Display:
             yield
         finally:
             self._waits.remove(wait)
-            # With the last wait over, the next call or wait tells so; of several, nothing else would.
+            # After the last wait, the next call or wait updates the attributes; after others, nothing would.
             if self._waits and not is_collected():
                 self.show()
 
@@ -96,13 +96,13 @@ class Display:
 
     @property
     def is_paused(self) -> bool:
-        """Whether nothing may begin: a cancelled agent tidies up, paused or not."""
+        """Whether nothing may begin. A cancelled agent cleans up, paused or not."""
         return self._carried.paused and workflow.cancellation_reason() is None
 
     async def while_paused(
         self, wait: Callable[[Callable[[], bool]], Awaitable[Any]] = workflow.wait_condition
     ) -> None:
-        """Wait until the agent is not paused, by `wait` for a condition."""
+        """Wait until the agent is not paused; `wait` is the function that waits for a condition."""
         if self.is_paused:
             with self.waiting(Wait(AgentState.PAUSED, "the signal resume", None)):
                 await wait(lambda: not self._carried.paused)
@@ -124,12 +124,12 @@ class Display:
         )
 
     def show_after_wait(self) -> None:
-        """Bring the search attributes up to date where they may tell of a wait that is over."""
+        """Update the search attributes if they may show a wait that is over."""
         if self._shows_wait:
             self.show()
 
     def show(self) -> None:
-        """Bring the search attributes up to date."""
+        """Update the search attributes."""
         self._shows_wait = bool(self._waits)
         stuck = self.watchdog.stuck
         node, since = (stuck.node, stuck.since) if stuck else (self.node_name, self._node_since)
@@ -143,16 +143,16 @@ class Display:
                 search_attributes.WAITING_FOR: search_attributes.fit(self._waiting_for() or ""),
                 search_attributes.WAKE_AT: self._wake_at(),
                 search_attributes.STUCK_AT: search_attributes.fit_list(self._carried.stuck_at),
-                # Left as it is while nobody is asked: what it waits for says whether it means anything.
+                # Left as it is while nobody is asked: `AgentWaitingFor` says whether it still applies.
                 **({search_attributes.APPROVERS: approvers} if approvers else {}),
             },
-            # Of an agent that has gone on, or whose history has begun afresh, since it asked: an inbox tells
-            # by it whether the policy asks others by now.
+            # If the agent has moved on, or its history started afresh, since it asked: the inbox compares
+            # this time with the policy's last change, after which other people may have to decide.
             {search_attributes.NODE_SINCE: min(asked).replace(microsecond=0)} if asked else {},
         )
 
     def show_soon(self) -> None:
-        """`show`, once for all signals that come at the same time."""
+        """Call `show` once for all signals that arrive at the same time."""
         if not self._soon:
             self._soon = asyncio.get_running_loop().call_soon(self._show_now)
 
@@ -167,7 +167,7 @@ class Display:
         await self._on_stuck(call)
 
     def mark_stuck(self, node: str) -> None:
-        """Keep for good that the agent got stuck at `node`, once a day."""
+        """Record permanently that the agent got stuck at `node`, once a day."""
         entry = f"{node}@{workflow.now():%Y-%m-%d}"
         if entry not in self._carried.stuck_at:
             self._carried.stuck_at.append(entry)
@@ -196,7 +196,7 @@ class Display:
         return notebook.as_markdown(self._carried.notebook, headline, questions)
 
     def _waiting_for(self) -> str | None:
-        # Approvals first: an inbox is asked for by how this begins.
+        # Approvals first: the inbox searches for the start of this value.
         waits = sorted(self._waits, key=lambda wait: wait.state is not AgentState.AWAITING_APPROVAL)
         words = (search_attributes.fit(each.waiting_for) for each in waits)
         return search_attributes.SEPARATOR.join(words) or None
@@ -211,7 +211,7 @@ class Display:
         self.note(outcome, seconds=round((workflow.now() - self._node_since).total_seconds(), 3))
 
     def _write(self, values: _Values, instead: _Values | None = None) -> None:
-        """Write what has changed; with it goes what to show `instead`, for which alone nothing is written."""
+        """Write what has changed; `instead` overrides values in that write, but never causes one."""
         changed = {key: value or None for key, value in values.items()}
         changed = {key: value for key, value in changed.items() if self._shown.get(key.name) != value}
         self._shown |= {key.name: value for key, value in changed.items()}
@@ -221,16 +221,16 @@ class Display:
 
 
 def owner() -> str:
-    """Who the agent works for, an opaque id; empty where nobody said."""
+    """Who the agent works for, as an opaque id; empty if no owner was given."""
     return workflow.info().typed_search_attributes.get(search_attributes.OWNER) or ""
 
 
 def cause_of(error: BaseException) -> str:
-    """What an error says, without the layers Temporal wraps it in."""
+    """The message of an error, without the layers that Temporal wraps it in."""
     return str(error.cause if isinstance(error, ActivityError) and error.cause else error)[:500]
 
 
 def cause_type_of(error: BaseException) -> str:
-    """The type of an error as the activity that raised it named it."""
+    """The type of an error, as named by the activity that raised it."""
     cause = error.cause if isinstance(error, ActivityError) and error.cause else error
     return str(getattr(cause, "type", None) or type(cause).__name__)

@@ -1,6 +1,6 @@
-"""However an agent ends in its own time, people hear of it. A fresh history and a bug are no end.
+"""Notifies people when an agent ends. A fresh history or a bug does not count as an end.
 
-And the Web UI is told of an agent when somebody looks, as writing it down at each step costs more.
+It also renders an agent's details for the Web UI when somebody looks: writing them at each step costs more.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from workflows.core.display import cause_of
 
 
 class TellEnd(Interceptor):
-    """On every worker and in every replay of agents: has each agent tell of its end, and the Web UI of it."""
+    """Has each agent report its end and show its details in the Web UI; for every worker and replay."""
 
     def workflow_interceptor_class(self, input: WorkflowInterceptorClassInput) -> type[_TellEnd]:
-        """What stands around each workflow."""
+        """The interceptor around each workflow."""
         return _TellEnd
 
 

@@ -30,16 +30,16 @@ class Action(Generic[Result]):
     Attributes:
         activity: does it; idempotent under the key in its argument's `authorization`.
         argument: has a field `authorization`, which the kit fills in.
-        approval: the outcome of the gate that allows it.
+        approval: the outcome of `ask` that allows it.
         premises: the facts to fetch again just before.
-        fence: puts into the argument what the target itself checks (a limit price, an ETag), from the values
-            just fetched, by the names of their premises.
-        lookup: tells by the key what an attempt with unknown outcome came to, its result or None; where it is
-            not given, the activity itself looks up before it acts.
-        freshness: how long a validation is good for; a later start validates again.
+        fence: copies values just fetched, given by premise name, into the argument, as conditions that the
+            target itself checks (a limit price, an ETag).
+        lookup: returns, by the key, the result of an attempt with unknown outcome, or None if nothing was
+            done. If not given, the activity itself must look before it acts.
+        freshness: how long a validation is valid; an attempt that starts later is validated again.
         settles: how long an attempt with unknown outcome may still take effect at the target, such as a
-            request that a dead worker left on the wire. Only then does a drift, or a refusal of the next
-            attempt, mean that nothing was done.
+            request that a dead worker left on the wire. Only after that does a drift, or a refusal of the
+            next attempt, mean that nothing was done.
         policy: time-outs of one attempt.
     """
 
@@ -56,26 +56,26 @@ class Action(Generic[Result]):
 
 @dataclass(frozen=True)
 class Acted(Generic[Result]):
-    """What came of an action: its result, or the drifts that stopped it. Never both."""
+    """The result of an action, or the drifts that stopped it. Never both."""
 
     result: Result | None = None
     drifts: Sequence[Drift] = ()
 
     @property
     def evidence(self) -> list[str]:
-        """Old and new of every drift side by side, a line each, for the next request."""
+        """The old and new value of every drift, a line each, as evidence for the next request."""
         return [f"{each.premise}: {each.reason}" for each in self.drifts]
 
     def now(self, premise: str) -> Any:
-        """The new value of a premise that drifted; None where it holds or cannot be fetched."""
+        """The new value of a premise that drifted; None if it holds or cannot be fetched."""
         return next((each.now for each in self.drifts if each.premise == premise), None)
 
 
 @dataclass
 class _Attempts(Generic[Result]):
-    """An action under way: its argument with the authorization, and what its attempts so far came to.
+    """An action under way: its argument with the authorization, and the state of its attempts.
 
-    `unknown`: one of them may have done it; `asked_pause`: how long the target asked to be left alone.
+    `unknown`: one of them may have taken effect. `asked_pause`: how long the target asked us to wait.
     """
 
     action: Action[Result]
@@ -85,7 +85,7 @@ class _Attempts(Generic[Result]):
 
 
 class Actions:
-    """Acts on the world, after one last look."""
+    """Performs destructive actions, each after a final validation."""
 
     def __init__(self, display: Display, calls: Calls, notifier: Notifier, approvals: Approvals) -> None:
         self._display = display
@@ -118,7 +118,7 @@ class Actions:
         if acted is not None:
             return acted
         watch, name = self._display.watchdog.watch, attempts.action.activity.__name__
-        # Under way between its attempts, too: what it came to must not be lost to a fresh history.
+        # Counted as under way between attempts too: its outcome must not be lost to a fresh history.
         with self._calls.counted(), watch(name, self._display.node_name, policy.stuck_after, since):
             pause = timedelta(seconds=1)
             while acted is None:
@@ -129,11 +129,11 @@ class Actions:
         return acted
 
     async def _attempt(self, attempts: _Attempts[Result]) -> Acted[Result] | None:
-        """Validate and act once; None where it is to be attempted again."""
+        """Validate and act once; None if another attempt is needed."""
         action, argument = attempts.action, attempts.argument
         facts, drifts = await self._validated(action)
         while self._display.is_paused:
-            # Nothing is done while paused; and once resumed the facts are no longer fresh.
+            # Nothing is done while paused, and once resumed, the facts are no longer fresh.
             await self._display.while_paused()
             facts, drifts = await self._validated(action)
         if drifts:
@@ -146,7 +146,7 @@ class Actions:
             if is_cancelled_exception(error):
                 raise
             if is_permanent(error):
-                # Where the approval does not suffice any more, whoever has to approve now is asked.
+                # If the policy now requires more than this approval, the people it requires are asked.
                 refused = cause_type_of(error) == POLICY_REFUSED
                 drifts = [Drift("policy", None, None, cause_of(error))] if refused else []
                 acted = await self._given_up(attempts, drifts)
@@ -164,9 +164,10 @@ class Actions:
         return Acted(found) if found else None
 
     async def _given_up(self, tried: _Attempts[Result], drifts: list[Drift]) -> Acted[Result] | None:
-        """What it came to after all, once no attempt can take effect any more; else the drifts, if any.
+        """The result of an attempt that took effect after all; else the drifts; None if there are none.
 
-        Without an attempt there is a look, too: a server restored from an older copy has forgotten some.
+        Waits until no attempt can take effect any more. Looks up the action even if history has no attempt: a
+        server restored from an older copy has forgotten some.
         """
         action = tried.action
         if tried.unknown:
@@ -184,16 +185,16 @@ class Actions:
         return Acted(drifts=drifts)
 
     async def _looked_up(self, action: Action[Result], argument: BaseModel) -> Result | None:
-        """What an attempt with unknown outcome came to; asked for until there is an answer."""
+        """The result of an attempt with unknown outcome; the lookup is retried until it gets an answer."""
         lookup = action.lookup
         found: Result | None = await self._calls.watched(lookup, argument, READ) if lookup else None
         return found
 
     async def _validated(self, action: Action[Any]) -> tuple[dict[str, Any], list[Drift]]:
-        """The facts as they are now, by premise, and the drifts among them."""
+        """The current facts by premise name, and the drifts among them."""
         found = await fetched_all(action.premises, self._calls)
         drifts = [each.drift for each in found if each.drift]
-        # Counted to the end of the window, so that the envelope still holds when the action checks it.
+        # Checked for the end of the window, so that the envelope is still valid when the activity checks it.
         good_until = action.approval.good_until
         if good_until is not None and good_until <= workflow.now() + action.freshness:
             why = f"it held until {good_until:%Y-%m-%d %H:%M} UTC"

@@ -1,4 +1,4 @@
-"""The approval gate's rules: which decision counts, and why another does not. No Temporal in here."""
+"""The rules of the approval gate: which decisions count, and why others do not. No Temporal in here."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Plan = TypeVar("Plan", bound=BaseModel)
 class Outcome(Generic[Plan]):
     """How a request ended. `plan` is the one to act on: as asked, or with the approvers' edits.
 
-    `decision` is the one that ended it; None where it expired.
+    `decision` is the one that ended the request; None if it expired.
     """
 
     verdict: OutcomeVerdict
@@ -51,12 +51,12 @@ class Outcome(Generic[Plan]):
 
     @classmethod
     def of(cls, answer: Answer, kind: type[Plan]) -> Outcome[Plan]:
-        """The outcome that was kept as `answer`, its plan of the type `kind`."""
+        """The outcome stored as `answer`, with a plan of type `kind`."""
         return cls(answer.verdict, answer.request, kind.model_validate(answer.plan), answer.decision)
 
     @property
     def answer(self) -> Answer:
-        """The outcome as it is kept."""
+        """The outcome in the form in which it is stored."""
         return Answer(
             verdict=self.verdict,
             request=self.request,
@@ -79,7 +79,7 @@ class Outcome(Generic[Plan]):
 
     @property
     def good_until(self) -> datetime | None:
-        """When the first envelope of its votes expires; None where none does."""
+        """When the first of its votes' envelopes expires; None if none does."""
         ends = [vote.decision.signature.expires_at for vote in self.request.votes if vote.decision.signature]
         return min(ends, default=None)
 
@@ -97,25 +97,25 @@ class Outcome(Generic[Plan]):
 
 
 class Gate:
-    """Takes decisions in and remembers what became of each. Its memory is carried over whole.
+    """Receives decisions and remembers what became of each. Its whole memory is carried over.
 
-    Decisions may come by the ten thousand within one workflow task, so none costs a walk over the others.
+    Ten thousand decisions may arrive in one workflow task, so handling one must not scan the others.
     """
 
     def __init__(self, memory: Approvals) -> None:
         self.memory = memory
-        # Also of decisions whose record has made room for newer ones in this history.
+        # Includes decisions whose records were dropped for newer ones in this history.
         self._known = {record.decision.id for record in memory.records} | {each.id for each in self.waiting}
         self._early = self._count_early()
 
     @property
     def waiting(self) -> list[Decision]:
-        """The decisions that are still to be judged."""
+        """The decisions that are not judged yet."""
         return [each for queue in self.memory.waiting.values() for each in queue]
 
     @property
     def is_flooded(self) -> bool:
-        """Whether more decisions wait than are carried over to a fresh history."""
+        """Whether more decisions wait than may be carried over to a fresh history."""
         return sum(map(len, self.memory.waiting.values())) > MAX_WAITING
 
     def open(self, request: ApprovalRequest) -> None:
@@ -124,16 +124,16 @@ class Gate:
         self._early = self._count_early()
 
     def update(self, request_id: str, **changes: Any) -> ApprovalRequest:
-        """The open request with `changes` to how it stands."""
+        """Change fields of an open request, and return it."""
         request = self.memory.open[request_id].model_copy(update=changes)
         self.memory.open[request_id] = request
         return request
 
     def close(self, request_id: str, how: str, now: datetime) -> list[DecisionRecord]:
-        """Stop asking; decisions that still wait for it, and later ones, are refused with `how`.
+        """Stop asking; decisions that are still waiting, and later ones, are refused with `how`.
 
         Returns:
-            The records of those refused.
+            The records of the waiting decisions that were refused.
         """
         memory = self.memory
         memory.open.pop(request_id, None)
@@ -145,10 +145,10 @@ class Gate:
         return [self.record(each, now, f"{request_id} is closed: {how}") for each in late]
 
     def offer(self, decision: Decision, now: datetime) -> DecisionRecord | None:
-        """Take in a decision as it arrives: buffered for its request, or refused at once.
+        """Receive a decision: buffer it for its request, or refuse it at once.
 
         Returns:
-            The record of the refusal; None where the decision now waits to be judged.
+            The record of the refusal; None if the decision now waits to be judged.
         """
         memory = self.memory
         if decision.id in self._known:
@@ -164,11 +164,11 @@ class Gate:
         return None
 
     def next_decision(self, request_id: str) -> Decision | None:
-        """The oldest decision that waits to be judged for this request; it goes on waiting until taken."""
+        """The oldest decision that waits to be judged for this request; it stays queued until taken."""
         return next(iter(self.memory.waiting.get(request_id, ())), None)
 
     def take(self, request_id: str) -> Decision:
-        """The oldest decision that waits for this request, which no longer waits from now on."""
+        """Remove and return the oldest decision that waits for this request."""
         queue = self.memory.waiting[request_id]
         decision = queue.popleft()
         if not queue:
@@ -176,13 +176,13 @@ class Gate:
         return decision
 
     def record(self, decision: Decision, now: datetime, reason: str = "") -> DecisionRecord:
-        """Remember a decision as refused for `reason`, or as counted where there is none."""
+        """Record a decision as refused for `reason`, or as counted if there is none."""
         status = DecisionStatus.REFUSED if reason else DecisionStatus.COUNTED
         entry = DecisionRecord.of(decision, status, now, reason)
         records = self.memory.records
         records.append(entry)
         if len(records) > MAX_RECORDS:
-            # Refused ones make room first: no flood of them hides who decided.
+            # Drop refused ones first, so that no flood of them hides who decided.
             refused = (at for at, each in enumerate(records) if each.status is DecisionStatus.REFUSED)
             del records[next(refused, 0)]
         return entry
@@ -202,22 +202,22 @@ class Step(Enum):
 
 
 def next_step(request: ApprovalRequest) -> tuple[Step, datetime | None]:
-    """What falls due next for an open request, and when; never where the moment is None."""
+    """What falls due next for an open request, and when; None means never."""
     steps: list[tuple[datetime, Step]] = []
     if request.expires_at:
         steps.append((request.expires_at, Step.EXPIRE))
     if request.escalate_at and not request.escalated:
         steps.append((request.escalate_at, Step.ESCALATE))
     steps += ((at, Step.REMIND) for at in request.remind_at[request.reminded :])
-    # At the same moment the end comes first: nobody is reminded of what is over.
+    # If two fall due together, expiry comes first: nobody is reminded of a request that is over.
     at, step = min(steps, key=lambda each: each[0], default=(None, Step.EXPIRE))
     return step, at
 
 
 def precedes(step: Step, due: datetime | None, decision: Decision, now: datetime) -> bool:
-    """Whether a step fell due before a decision was made, so that it is taken first; a worker may be late.
+    """Whether a step fell due before a decision was made, and so comes first even if no worker ran then.
 
-    Never the end: each decision tells by its own time whether it was made before that.
+    Expiry never comes first: each decision shows by its own time whether it was made before that.
     """
     return step is not Step.EXPIRE and due is not None and due <= made_at(decision, now)
 
@@ -225,7 +225,7 @@ def precedes(step: Step, due: datetime | None, decision: Decision, now: datetime
 def first_request(
     question: str, plan: BaseModel, policy: ApprovalPolicy, evidence: Sequence[str], requester: str
 ) -> ApprovalRequest:
-    """A request as drafted, without its id and its moments."""
+    """The draft of a request, without its id and its times."""
     shown = plan.model_dump(mode="json")
     check_size(len(f"{question}{shown}{evidence}"), MAX_ASKED_BYTES, "what it asks")
     return ApprovalRequest(
@@ -242,10 +242,10 @@ def first_request(
 
 
 def follow_up(outcome: Outcome[Any]) -> ApprovalRequest | None:
-    """The draft of the request that follows from how one ended; None where that was the end."""
+    """The draft of the request that follows an outcome; None if the outcome is final."""
     request = outcome.request
     if outcome.verdict is OutcomeVerdict.REVISED and outcome.decision:
-        # Others have to agree to the edited plan; whoever edited it has.
+        # Others have to approve the edited plan; whoever edited it already has.
         shown = outcome.plan.model_dump(mode="json")
         changes = {"plan": shown, "digest": digest(shown), "votes": (vote_of(outcome.decision, request),)}
         told = f"revised {in_words(outcome.decision)}"
@@ -260,18 +260,18 @@ def follow_up(outcome: Outcome[Any]) -> ApprovalRequest | None:
 
 
 def edited(plan: Plan, request: ApprovalRequest, decision: Decision) -> tuple[Plan, str | None]:
-    """The plan with a decision's edits, or as it was and why they do not fit it."""
+    """The plan with a decision's edits; or the plan unchanged, and why the edits do not fit it."""
     try:
         return type(plan).model_validate({**request.plan, **decision.edits}), None
     except ValidationError as error:
         return plan, f"the edits do not fit the plan: {error.errors(include_url=False)[0]['msg']}"
     except Exception as error:
-        # Whatever else a plan's own rules raise on hostile edits; a raise here would wedge the agent.
+        # A plan's own validators may raise anything on hostile edits; raising here would wedge the agent.
         return plan, f"the edits do not fit the plan: {type(error).__name__}"
 
 
 def vote_of(decision: Decision, request: ApprovalRequest) -> Vote:
-    """The vote that an approval, with or without edits, gives to the plan it leads to."""
+    """The vote that an approval, with or without edits, gives to the resulting plan."""
     replaced = {field: request.plan[field] for field in decision.edits if field in request.plan}
     return Vote(decision=decision, replaced=replaced)
 
@@ -279,14 +279,14 @@ def vote_of(decision: Decision, request: ApprovalRequest) -> Vote:
 def refusal(
     decision: Decision, request: ApprovalRequest, now: datetime, flaw: str | None, groups: Sequence[str] = ()
 ) -> str | None:
-    """Why `decision` does not count for the open `request`; None where it counts.
+    """Why `decision` does not count for the open `request`; None if it counts.
 
     Args:
-        decision: what came.
+        decision: the decision that arrived.
         request: the open request it names.
         now: the agent's time.
-        flaw: what the check of its envelope found.
-        groups: which groups the one who decided is in.
+        flaw: what the check of its envelope found, if anything.
+        groups: the groups of the person who decided.
     """
     policy = request.policy
     if flaw:
@@ -306,9 +306,9 @@ def refusal(
 
 
 def made_at(decision: Decision, now: datetime) -> datetime:
-    """When a decision was made: its signed time, which can be believed, and `now` where it has none.
+    """When a decision was made: its signed time, which can be trusted, or `now` if it has none.
 
-    So a decision made in time counts also if no worker ran until later. No decision is from the future.
+    So a decision made in time counts even if no worker ran until later. No decision is from the future.
     """
     return min(decision.at, now) if decision.signature and decision.at else now
 

@@ -1,4 +1,4 @@
-"""Fresh histories: one that has grown long starts again from what is carried over, and nothing is lost."""
+"""Fresh histories: when one has grown long, a new one starts from what is carried over; nothing is lost."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from workflows.core.gate import Gate
 
 @dataclass(eq=False)
 class History:
-    """Starts an agent's history afresh with its input, its memory and all that the kit carries.
+    """Starts an agent's history afresh with its input, its memory and all that the kit carries over.
 
-    `memory` is the agent's own, kept up to date by the agent. `run` of an agent that has none (None) could
-    not go on from where it was: its history is started afresh only before it has done anything. The fresh one
-    runs on the current build of the workers; for an agent that is `long_lived` that alone is a reason.
+    `memory` is the agent's own, kept up to date by the agent. An agent without one could not continue from
+    where it was, so its history starts afresh only before it has done anything. A fresh history runs on the
+    workers' current build; for a `long_lived` agent, a new build is reason enough to start one.
     """
 
     _input: AgentInput
@@ -36,39 +36,39 @@ class History:
 
     @property
     def remembers(self) -> bool:
-        """Whether the agent has a memory, to go on from in a new history."""
+        """Whether the agent has a memory from which it can go on in a new history."""
         return self._memory is not None
 
     @property
     def has_grown(self) -> bool:
-        """Whether history should start afresh: it can, and the server suggests it, or another build waits."""
+        """Whether history should, and can, start afresh: the server suggests it, or another build waits."""
         info, begun = workflow.info(), self._calls.has_begun
-        # Once something has been done, so that no number of moves can follow one upon the other.
+        # Only once something has been done, so that moves cannot follow each other without end.
         moves = self._long_lived and begun and info.is_target_worker_deployment_version_changed()
         due = moves or self._upgrade or info.is_continue_as_new_suggested()
         return due and (self.remembers or not begun)
 
     def upgrade(self) -> Receipt:
-        """Take in the signal `upgrade`, and say what comes of it."""
+        """Handle the signal `upgrade`, and say what comes of it."""
         self._upgrade = taken = self.remembers
         words = "it moves once nothing is under way" if taken else "it has no memory to go on from"
         return Receipt(taken=taken, words=words)
 
     def at_rest(self) -> bool:
-        """Whether nothing is under way that would be lost half-way: no call, no handler."""
+        """Whether nothing is under way that a fresh history would lose: no call, no handler."""
         return workflow.all_handlers_finished() and not self._calls.under_way
 
     def is_due(self) -> bool:
-        """Whether history starts afresh in the midst of a wait."""
-        # Not with a flood that has come already: what is carried over has its limit in bytes.
+        """Whether history should start afresh in the middle of a wait."""
+        # Not under a flood of decisions: what is carried over is limited in bytes.
         return self.has_grown and self.at_rest() and not self._gate.is_flooded
 
     async def wait(
         self, condition: Callable[[], bool], until: datetime | None = None, *, resumable: bool = True
     ) -> bool:
-        """As `wait_until`, and meanwhile history starts afresh where it is due.
+        """Like `wait_until`, but start history afresh when that is due.
 
-        `run` of the new history must come back to this wait; to one that is not `resumable` it could not.
+        `run` of the new history must come back to this wait; pass `resumable=False` if it could not.
         """
         while True:
             happened = await wait_until(until, lambda: condition() or (resumable and self.is_due()))
@@ -78,7 +78,7 @@ class History:
                 self.start_afresh()
 
     def start_afresh(self) -> NoReturn:
-        """End this run and go on in a new one; only while `at_rest`, with nothing in between."""
+        """End this run and go on in a new one. Call it only right after `at_rest`, without awaiting."""
         self._answers.keep()
         state = state_of(self._carried, self._memory)
         workflow.continue_as_new(
@@ -88,12 +88,12 @@ class History:
 
 
 def state_of(carried: Carried, memory: BaseModel | None) -> Carried:
-    """All that a new history begins with, beside the agent's input."""
+    """Everything a new history begins with, besides the agent's input."""
     return carried.model_copy(update={"memory": memory and memory.model_dump(mode="json")})
 
 
 async def wait_until(until: datetime | None, condition: Callable[[], bool]) -> bool:
-    """Wait for `condition`, at most until `until`; whether it came true."""
+    """Wait for `condition`, at most until `until`; return whether it came true."""
     remaining = None if until is None else until - workflow.now()
     if remaining is not None and remaining <= timedelta():
         return condition()

@@ -16,7 +16,7 @@ SHOWN_IN_UI = 15
 
 
 def write(notebook: Notebook, at: datetime, node: str, text: str, facts: dict[str, JsonValue]) -> None:
-    """Add a line; the oldest go once there are more than `MAX_ENTRIES`."""
+    """Add a line; drop the oldest once there are more than `MAX_ENTRIES`."""
     cut = text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
     notebook.entries.append(NotebookEntry(at=at, node=node, text=cut, facts=in_short(facts, MAX_TEXT)))
     surplus = max(0, len(notebook.entries) - MAX_ENTRIES)

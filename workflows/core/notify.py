@@ -1,4 +1,4 @@
-"""Telling people what happens to an agent."""
+"""Tells people what happens to an agent."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Notifier:
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
-        # Whether notices go elsewhere than to the terminal, by the last answer; until the first, perhaps.
+        # Whether notices go anywhere but to the terminal, by the last answer; assumed until the first.
         self._elsewhere = True
         page = workflow.memo_value(ITEM_OF, "")
         self._page = page if isinstance(page, str) else ""
@@ -36,9 +36,9 @@ class Notifier:
         *,
         people: Sequence[str] = (),
     ) -> Told | None:
-        """Have people told. What fails on the way to them is noted later, and never felt here.
+        """Notify people. Failed deliveries are noted later, and never affect the caller.
 
-        `people` are told in place of the agent's owner. Of what an item of a batch asks, the batch tells.
+        `people` are notified instead of the agent's owner. The batch notifies people of what its items ask.
         """
         agent, kind, id = workflow.info().workflow_id, workflow.info().workflow_type, self._calls.next_id
         fields = {"id": id, "agent": agent, "kind": kind, "owner": owner(), "event": event, "text": text}
@@ -55,20 +55,20 @@ class Notifier:
         return bool(self._page)
 
     async def tell_page(self, requests: Sequence[ApprovalRequest]) -> None:
-        """Tell the batch that the agent is an item of what it asks now."""
+        """If the agent is an item of a batch, tell the batch which questions it has open now."""
         if not self._page:
             return
         deciders = tuple(dict.fromkeys(name for each in requests for name in each.deciders))[:MAX_SHOWN]
         asks = ItemAsks(agent=workflow.info().workflow_id, questions=len(requests), deciders=deciders)
         page: workflow.ExternalWorkflowHandle[Any] = workflow.get_external_workflow_handle(self._page)
         if not await self._calls.reached(page.signal(ASKING, asks)):
-            # Its page has ended before it: from now on it tells people itself.
+            # The page ended before this agent, which notifies people itself from now on.
             self._page = ""
 
     async def tell_end(self, event: NoticeEvent, text: str) -> None:
-        """Have people told that the agent has ended; where it is a line on the terminal alone, at no cost.
+        """Notify people that the agent has ended; if only the terminal is notified, without an activity.
 
-        How an item of a batch ended, its batch tells.
+        An item of a batch does nothing here: its batch reports how it ended.
         """
         if self.is_item:
             return

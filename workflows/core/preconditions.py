@@ -1,4 +1,4 @@
-"""Preconditions: what an agent will need is looked at before people are asked, and waited for if missing."""
+"""Preconditions: what an agent will need is checked before people are asked, and waited for if missing."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from workflows.core.sleep import Sleep
 # The activity of a precondition: it returns what is missing.
 Look = Callable[[Any, Argument], Awaitable[Missing]]
 
-# Somebody who mends it at once waits a minute at most; nobody is waited for with more than 24 looks a day.
+# An immediate fix is noticed within a minute; a long wait costs at most 24 checks a day.
 FIRST_PAUSE = timedelta(minutes=1)
 LONGEST_PAUSE = timedelta(hours=1)
 
 
 class Preconditions:
-    """Looks at what one agent needs: once when it starts, and again before each question."""
+    """Checks what one agent needs: once when it starts, and again before each question."""
 
     def __init__(
         self, carried: Carried, display: Display, calls: Calls, sleep: Sleep, notifier: Notifier
@@ -41,24 +41,24 @@ class Preconditions:
         self._sleep = sleep
         self._notifier = notifier
         self._looks: list[Callable[[], Awaitable[Missing]]] = []
-        # Questions that come side by side wait for the same thing once.
+        # Concurrent questions share one wait.
         self._turn = asyncio.Lock()
 
     async def require(self, activity: Look[Argument], argument: Argument, policy: CallPolicy) -> None:
         """See `Agent.require`."""
         self._looks.append(partial(self._calls.watched, activity, argument, policy))
-        # A question that stayed open over a fresh history must be taken up, or nobody could answer it.
+        # A question left open by the previous history must be asked again at once, or nobody could answer it.
         if not self._carried.approvals.open:
             with nullcontext() if self._display.node_name else self._display.node("preconditions"):
                 await self.met()
 
     async def met(self, *, resumable: bool = True) -> None:
-        """Return once nothing is missing; until then the agent is stuck, says why, and looks again.
+        """Return once nothing is missing; until then the agent is stuck, says why, and checks again.
 
-        Where the agent is in the middle of something it is not `resumable`: history does not start afresh.
+        Pass `resumable=False` in the middle of something, so that history does not start afresh meanwhile.
 
         Raises:
-            ApplicationError: type `PreconditionMissing`, of an item of a batch, which is to be set aside.
+            ApplicationError: type `PreconditionMissing`, for an item of a batch, which is then set aside.
         """
         if not resumable and not (self._looks and workflow.patched("looks-before-every-question")):
             return
@@ -77,7 +77,7 @@ class Preconditions:
                 self._display.show()
 
     async def _missing(self) -> str:
-        """What is missing, in a line; empty where nothing is."""
+        """What is missing, in one line; empty if nothing is."""
         reasons = [reason for look in self._looks for reason in (await look()).reasons]
         return ", and ".join(reasons).replace(SEPARATOR, ", ")
 

@@ -30,7 +30,7 @@ class Exact:
 class Within:
     """A number has moved by no more than a band: `absolute` in its own unit, `relative` as a share of `seen`.
 
-    With both given, the narrower holds. What is no finite number never holds.
+    With both given, the narrower applies. A value that is not a finite number never holds.
     """
 
     absolute: Decimal | None = None
@@ -54,7 +54,7 @@ class Within:
 
 @dataclass(frozen=True)
 class SameDigest:
-    """The digest of the value is the one seen; `seen` is the digest, 64 hexadecimal digits."""
+    """The value has the same digest; `seen` is the digest, 64 hexadecimal digits."""
 
     def holds(self, seen: Any, now: Any) -> bool:
         """Whether `now` is still within what `seen` allows."""
@@ -63,7 +63,7 @@ class SameDigest:
 
 @dataclass(frozen=True)
 class StillTrue:
-    """A yes-or-no fact is still a yes, whatever was seen."""
+    """A boolean fact is true now, whatever was seen."""
 
     def holds(self, seen: Any, now: Any) -> bool:
         """Whether `now` is still within what `seen` allows."""
@@ -79,12 +79,12 @@ class Premise:
 
     Attributes:
         name: what it is, in words.
-        activity: fetches it again.
-        argument: what to hand to the activity.
-        seen: the value the plan was made on.
+        activity: fetches the value again.
+        argument: passed to the activity.
+        seen: the value the plan was based on.
         tolerance: how far the value may have moved.
-        read: takes the value out of what the activity returns; the whole of it where not given.
-        policy: how it is fetched; what it gives up on counts as drift.
+        read: extracts the value from what the activity returns; if not given, all of that is the value.
+        policy: how it is fetched; if it gives up, that counts as drift.
     """
 
     name: str
@@ -107,7 +107,7 @@ class Drift:
 
 
 def drift(premise: Premise, now: Any) -> Drift | None:
-    """The drift of `premise` now that its value is `now`; None where it holds."""
+    """The drift of `premise` if its value is `now`; None if it holds."""
     if premise.tolerance.holds(premise.seen, now):
         return None
     return Drift(premise.name, premise.seen, now, f"{said(premise.seen)} has become {said(now)}")
@@ -120,7 +120,7 @@ def unfetched(premise: Premise, error: BaseException) -> Drift:
 
 @dataclass(frozen=True)
 class Fetched:
-    """A premise with its value now, None where that could not be had, and its drift, None where it holds."""
+    """A premise, its value now (None if it could not be fetched), and its drift (None if it holds)."""
 
     premise: Premise
     now: Any
@@ -139,7 +139,7 @@ def unfetched_state(premise: Premise) -> PremiseState:
 
 
 async def fetched_all(premises: Sequence[Premise], calls: Calls) -> list[Fetched]:
-    """Each premise as it is now, all fetched side by side."""
+    """Fetch all premises in parallel."""
     return list(await asyncio.gather(*(_fetched(each, calls) for each in premises)))
 
 
@@ -147,7 +147,7 @@ async def _fetched(premise: Premise, calls: Calls) -> Fetched:
     try:
         now = premise.read(await calls.watched(premise.activity, premise.argument, premise.policy))
     except Exception as error:
-        # Also an answer that cannot be read: not knowing is never a pass, and never wedges an agent.
+        # This includes an answer that `read` cannot handle: it counts as drift and must not wedge the agent.
         if is_cancelled_exception(error):
             raise
         return Fetched(premise, None, unfetched(premise, getattr(error, "cause", None) or error))

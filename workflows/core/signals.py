@@ -1,4 +1,4 @@
-"""Reads the signals every agent takes. Whatever cannot be read is refused with a reason, never raised."""
+"""Reads the signals that every agent takes. What cannot be read is refused with a reason."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from common.approval.types import MAX_WORDS, Decision
 from common.mail import IncomingMail
 from common.temporal.converter import NOTHING, reason_of
 
-# What each signal takes; a signal with a default may come without an argument.
+# The argument of each signal; a signal with a default may come without one.
 ARGUMENTS: dict[str, TypeAdapter[Any]] = {
     "decide": TypeAdapter(Decision),
     "tell": TypeAdapter(Annotated[str, Field(min_length=1, max_length=MAX_WORDS)]),
@@ -38,11 +38,11 @@ MAX_RECEIPT_BYTES = 100
 
 
 class UnreadableSignalError(Exception):
-    """Why a signal cannot be taken, in words for the notebook."""
+    """A signal cannot be read; the message says why, in words for the notebook."""
 
 
 def receipt_asked(arguments: Sequence[RawValue]) -> tuple[str, Sequence[RawValue]]:
-    """The id under which a receipt is asked for, empty where none is; and the signal's own arguments."""
+    """The id under which a receipt is asked for (empty if none is), and the signal's own arguments."""
     value = None
     if arguments and len(arguments[-1].payload.data) <= MAX_RECEIPT_BYTES:
         with suppress(Exception):  # whatever this is, `read_signal` refuses it with its reason
@@ -78,5 +78,5 @@ def read_signal(name: str, arguments: Sequence[RawValue]) -> Any:
         place = ".".join(str(part) for part in first["loc"]) or "argument"
         raise UnreadableSignalError(f"{place}: {first['msg']}") from None
     except Exception as error:
-        # Anything else a hostile payload can make a converter raise; a raise here would wedge the agent.
+        # A hostile payload can make a converter raise anything; letting it through would wedge the agent.
         raise UnreadableSignalError(f"undecodable: {type(error).__name__}") from None

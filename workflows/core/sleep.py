@@ -15,7 +15,7 @@ from workflows.core.history import History
 
 
 class Sleep:
-    """Puts an agent to sleep, and keeps the signal `wake` that came for it."""
+    """Puts an agent to sleep, and keeps the `wake` signal that arrived for it."""
 
     def __init__(self, carried: Carried, display: Display, calls: Calls, history: History) -> None:
         self.woken: WakeUp | None = None
@@ -23,7 +23,7 @@ class Sleep:
         self._display = display
         self._calls = calls
         self._history = history
-        # Those under way when history started afresh; the agent comes back to each.
+        # Sleeps that were under way when history started afresh; the agent comes back to each.
         self._left, carried.sleeps = carried.sleeps, []
 
     async def until(
@@ -37,7 +37,7 @@ class Sleep:
     ) -> Woken:
         """See `Agent.hibernate`; `state` is what people see the agent do meanwhile.
 
-        What is not `resumable` keeps history from starting afresh while it sleeps.
+        A sleep that is not `resumable` keeps history from starting afresh.
         """
         wait = partial(self._history.wait, resumable=resumable)
         wakes = partial(wait, lambda: self.woken is not None or (wake_on is not None and wake_on()))
@@ -75,15 +75,15 @@ class Sleep:
         return reason
 
     def _taken_up(self, waiting_for: str) -> Asleep | None:
-        """The sleep that was under way here when history started afresh."""
+        """The sleep that was under way here when history started afresh; None if there was none."""
         here = self._display.node_name, waiting_for
         found = next((each for each in self._left if (each.node, each.waiting_for) == here), None)
         self._left = [each for each in self._left if each is not found]
         return found
 
     def wake(self, wake: WakeUp) -> Receipt:
-        """Take in the signal `wake`, and say what comes of it."""
-        # A sleep that has not been taken up yet in a fresh history is no end of it.
+        """Handle the signal `wake`, and say what comes of it."""
+        # In a fresh history, a sleep that `run` has not come back to yet still counts.
         if not self._left and not self._display.is_asleep:
             words = f"it does not sleep now, it is {self._display.status().state}"
             self._display.note(f"refused to wake: {words}")

@@ -1,4 +1,4 @@
-"""Thinking with a language model, within a budget: spent, the agent asks a human for more, and sleeps."""
+"""Thinking with a language model, within a budget: when it is spent, the agent asks for more and sleeps."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ THINK = CallPolicy(start_to_close=timedelta(minutes=30), retry=PATIENTLY, heartb
 
 @dataclass(eq=False)
 class Thinking:
-    """Thinks for one agent, with the model and the budget of its input where that has them."""
+    """Thinks for one agent, with the model and the budget from its input, if it has them."""
 
     _input: AgentInput
     _carried: Carried
@@ -44,7 +44,7 @@ class Thinking:
 
     def __post_init__(self) -> None:
         input = self._input
-        # Whoever approves the plans may pay more, too, if the operator's policy keeps the owner from it.
+        # The approvers of its plans may raise the budget too, in case the operator's policy bars the owner.
         self._others = tuple(input.approvers) if isinstance(input, AskingInput) else ()
         self._model, self._budget = "", Budget()
         if isinstance(input, ThinkerInput):
@@ -98,7 +98,7 @@ class Thinking:
             question = f"The budget {spent.scope} is spent. May it be raised by this much?"
             policy = _budget_policy(spent, approvers or (owner(), *self._others))
             plan = spent.plan_to_double()
-            # The agent is in the middle of something, and could not come back to this question.
+            # Not resumable: the agent is in the middle of something and could not come back to this question.
             outcome = await self._approvals.ask(question, plan, policy, resumable=False)
             if outcome.verdict is OutcomeVerdict.REJECTED:
                 raise permanent("BudgetRefused", outcome.words)
@@ -118,7 +118,7 @@ def _spent_on(error: ActivityError) -> Cost:
 
 def _budget_policy(spent: Spending, approvers: Sequence[str]) -> ApprovalPolicy:
     now = workflow.now()
-    # A day's budget is a new one tomorrow, and then nobody needs to be asked.
+    # A daily budget starts anew at midnight, and then nobody needs to be asked.
     midnight = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
     return ApprovalPolicy(
         approvers=tuple(dict.fromkeys(approvers)),
@@ -129,6 +129,6 @@ def _budget_policy(spent: Spending, approvers: Sequence[str]) -> ApprovalPolicy:
 
 
 def told_model(words: str) -> str | None:
-    """The model in words like `model: openai:NAME` or `model: offline`; None where they say else."""
+    """The model in words like `model: openai:NAME` or `model: offline`; None if they name none."""
     found = re.fullmatch(r"\s*model:\s*(offline|(?:openai|anthropic|bedrock):\S{1,100})\s*", words)
     return found[1] if found else None

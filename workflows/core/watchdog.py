@@ -14,7 +14,7 @@ from temporalio import workflow
 
 @dataclass(eq=False, slots=True)
 class OpenCall:
-    """A call under way: what it is, at which node, and from when on it counts as stuck."""
+    """A call under way: its name, its node, when it began, and when it counts as stuck."""
 
     name: str
     node: str
@@ -26,8 +26,8 @@ class OpenCall:
 class Watchdog:
     """Marks calls as stuck once they are overdue, while they go on.
 
-    A timer per call would cost two events in history each. Here one timer is started with the first call
-    after a rest, moved only where a call is due sooner, and cancelled when the agent goes to sleep.
+    A timer per call would cost two events in history each. Instead, one timer starts with the first call
+    after a rest, is moved only if a call is due sooner, and is cancelled when the agent goes to sleep.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Watchdog:
 
     @contextmanager
     def watch(self, name: str, node: str, stuck_after: timedelta | None, since: datetime) -> Iterator[None]:
-        """Watch what happens inside, begun at `since`; a call that never counts as stuck is not watched."""
+        """Watch the block as a call that began at `since`; without `stuck_after`, do not watch it."""
         if stuck_after is None:
             yield
             return
@@ -61,7 +61,7 @@ class Watchdog:
                 self._on_through(call)
 
     def rest(self) -> None:
-        """Stop the timer where nothing is under way: the agent is about to sleep, and must not be woken."""
+        """Stop the timer if no call is under way: the agent is about to sleep, and must not be woken."""
         if not self._calls and self._task is not None:
             self._task.cancel()
             self._task = None
@@ -86,8 +86,9 @@ class Watchdog:
 
 
 def is_collected() -> bool:
-    """Whether this is the end of an agent that its worker has let go of, and no end in the agent's own time.
+    """Whether a block ends because the worker evicted the agent from its cache.
 
-    The garbage collector may come amidst a task of another agent, to which commands given here would go.
+    The garbage collector may then run its end in the middle of another agent's task, and commands issued here
+    would go to that agent.
     """
     return isinstance(sys.exc_info()[1], GeneratorExit)

@@ -1,4 +1,4 @@
-"""The recruiter's look into the calendar: which slots are taken."""
+"""The recruiter's access to the calendar: which slots are taken."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from workflows.core.agent import QUICK, READ, Agent
 
 
 class Calendar:
-    """Slots are named by their places in the input."""
+    """Looks up which slots are taken. A slot is identified by its index in the input."""
 
     def __init__(self, agent: Agent[RecruiterInput, RecruiterMemory]) -> None:
         self._agent = agent
 
     def request(self, places: Iterable[int]) -> CalendarRequest:
-        """What to ask the calendar about these slots."""
+        """The request that asks the calendar about these slots."""
         slots = {place: self._agent.input.slots[place] for place in places}
         return CalendarRequest(calendar=self._agent.input.calendar or "", slots=slots)
 
     async def busy(self, places: Iterable[int]) -> Sequence[int]:
-        """The places of those that are taken.
+        """The indexes of those slots that are taken.
 
         Raises:
             ActivityError: the calendar cannot be read.

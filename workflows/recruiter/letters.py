@@ -20,21 +20,21 @@ from workflows.core.agent import ONCE, Action, Agent, CallPolicy, Outcome, cause
 from workflows.recruiter.calendar import Calendar
 from workflows.recruiter.links import Links
 
-# A letter's exchange with a mail server heartbeats every second: a dead worker is noticed soon.
+# Sending a letter heartbeats every second, so a dead worker is noticed soon.
 SEND = CallPolicy(
     start_to_close=timedelta(hours=1), retry=ONCE, heartbeat=timedelta(seconds=10), lasting=True
 )
-# A calendar that cannot be read now is looked at again.
+# When to look again at a calendar that cannot be read.
 LOOK_AGAIN = timedelta(hours=1)
 
 
 def chain() -> str:
-    """The first run of this agent's chain."""
+    """The id of the first run of this agent's chain."""
     return workflow.info().first_execution_run_id
 
 
 class Letters:
-    """Writes to candidates, only what people approved."""
+    """Sends candidates the letters that people approved."""
 
     def __init__(
         self, agent: Agent[RecruiterInput, RecruiterMemory], calendar: Calendar, links: Links
@@ -44,7 +44,7 @@ class Letters:
         self._links = links
 
     def fall_due(self) -> None:
-        """Move those on whose moment has come and who get no letter."""
+        """Advance candidacies that are due and get no letter."""
         agent, now = self._agent, workflow.now()
         for id, candidacy in agent.memory.courses.items():
             if candidacy.due is None or candidacy.due > now or candidacy.over:
@@ -62,7 +62,7 @@ class Letters:
             agent.note(f"{id}: now {candidacy.stage.replace('_', ' ')}")
 
     def stop(self) -> None:
-        """No letter may go out any more: those who wait for one are not left waiting."""
+        """End the candidacies that wait for a letter: no more letters may go out."""
         for _, candidacy in self._agent.memory.at(Stage.LISTED):
             candidacy.end(Stage.NOT_WRITTEN)
         for _, candidacy in self._agent.memory.at(Stage.WAITING):
@@ -70,7 +70,7 @@ class Letters:
         self.fall_due()
 
     async def due(self) -> list[Outgoing]:
-        """What is to be sent now: first letters, follow-ups, and proposals of slots that are free."""
+        """The letters to send now: first letters, follow-ups, and proposals of free slots."""
         memory, now = self._agent.memory, workflow.now()
         first = [
             Outgoing(candidate=id, kind=LetterKind.FIRST, choices=interested())
@@ -89,7 +89,7 @@ class Letters:
         return [*first, *follow_ups, *await self._proposals()]
 
     async def _proposals(self) -> list[Outgoing]:
-        """Letters to those who wait for slots; each slot is proposed to one at a time."""
+        """Letters to candidates who wait for slots; each slot is proposed to one candidate at a time."""
         memory, slots, now = self._agent.memory, self._agent.input.slots, workflow.now()
         memory.look_again = None
         offers = distribute_slots(memory.courses, slots, (), now)
@@ -113,7 +113,7 @@ class Letters:
         ]
 
     async def _busy(self) -> Sequence[int] | None:
-        """The places of the slots ahead that the calendar says are taken; None while it cannot be read."""
+        """The indexes of future slots that the calendar shows as taken; None while it cannot be read."""
         agent, now = self._agent, workflow.now()
         try:
             return await self._calendar.busy(
@@ -127,7 +127,7 @@ class Letters:
             return None
 
     async def send(self, letters: Sequence[Outgoing]) -> None:
-        """Send letters of the approved plan; where the approval no longer holds, none."""
+        """Send letters of the approved plan; none if the approval no longer holds."""
         agent, memory = self._agent, self._agent.memory
         assert memory.approval is not None
         with agent.node("send"):
@@ -136,14 +136,14 @@ class Letters:
                 LetterActivities.send_outreach,
                 SendOutreach(plan=outcome.plan, letters=tuple(letters), chain=chain()),
                 outcome,
-                # Looked at before each attempt: a mail server that is away holds letters up for hours.
+                # Checked before each attempt: a mail server that is down may hold letters up for hours.
                 fence=lambda argument, facts: argument.model_copy(update={"letters": self._still(letters)}),
                 lookup=LetterActivities.find_outreach,
                 policy=SEND,
             )
             acted = await agent.act(action)
         if acted.result is None:
-            # The approval has grown too old, or the operator's policy asks for another.
+            # The approval is too old, or the operator's policy now requires another.
             memory.approval, memory.decision, memory.evidence = None, "", acted.evidence
             return
         now, within = workflow.now(), agent.input.answer_within
@@ -160,7 +160,7 @@ class Letters:
             self.record(letter.candidate, str(letter.kind), sent)
 
     def _still(self, letters: Sequence[Outgoing]) -> tuple[Outgoing, ...]:
-        """The letters to send now: not to who has written meanwhile, and of no time that has passed."""
+        """The letters still to send: not to candidates who wrote meanwhile, nor for slots in the past."""
         agent, now = self._agent, workflow.now()
         wrote = self._links.unread
         return tuple(
@@ -171,7 +171,7 @@ class Letters:
         )
 
     def record(self, id: str, what: str, sent: Sent) -> None:
-        """Put on record what became of a letter. One unheard of may have arrived; it is awaited."""
+        """Record what became of a letter. If unknown, it may have arrived, so its answer is awaited."""
         memory = self._agent.memory
         told = "" if sent.status is SentStatus.SENT else f"{sent.status}: {sent.reason}"
         memory.courses[id].note(workflow.now(), what, told)

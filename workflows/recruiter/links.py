@@ -1,4 +1,4 @@
-"""Answers that candidates give by a link in a letter: verified, each letter answered once."""
+"""Answers that candidates give by a link in a letter: verified, one per letter."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from workflows.core.agent import QUICK, Agent
 
 
 class Links:
-    """Takes the links that candidates use, and tells their pages how they stand."""
+    """Handles the links that candidates use, and tells the links' pages what to show."""
 
     def __init__(self, agent: Agent[RecruiterInput, RecruiterMemory]) -> None:
         self._agent = agent
 
     def candidate(self, mail: IncomingMail) -> str:
-        """The id of the candidate whom a mail is from; an unknown thread stays as it is."""
+        """The id of the candidate who sent a mail; an unknown thread is returned as it is."""
         if mail.kind is not MailKind.CHOICE:
             return mail.thread
         return self._candidates.get(mail.thread, mail.thread)
 
     @property
     def unread(self) -> set[str]:
-        """The candidates of whom there is mail that was not read yet."""
+        """The candidates with mail that was not read yet."""
         return {self.candidate(mail) for mail in self._agent.mail}
 
     async def reading(self, mail: IncomingMail) -> tuple[MailReading, str, str] | None:
-        """What a used link says, its words, and the name of its letter; None where it proves nothing."""
+        """What a used link says, its words, and the name of its letter; None if it is not valid."""
         agent = self._agent
         id = self._candidates.get(mail.thread)
         check = AnswerCheck(agent=workflow.info().workflow_id, recipient=mail.thread, link=mail.link)
@@ -50,12 +50,12 @@ class Links:
         if label:
             return reading_of_choice(checked.choice, candidacy), f"(by a link) {label}", letter
         said = f"(by a link that was not on offer any more: {checked.choice})"
-        # After the end it counts as a mail would; in between somebody has to look what was meant.
+        # After the candidacy ended it counts like a mail; before, a person has to find out what was meant.
         ends = {"yes": Says.YES, "no": Says.NO}.get(checked.choice, Says.UNCLEAR)
         return MailReading(says=ends if candidacy.over else Says.UNCLEAR), said, letter
 
     def standing(self, asked: ChoiceAsked) -> ChoiceView:
-        """How the page behind a link is to show it."""
+        """What the page behind a link should show."""
         input, memory = self._agent.input, self._agent.memory
         view = ChoiceView(standing=ChoiceStanding.PASSED, subject=input.role.title, sender=input.sender)
         candidacy = memory.courses.get(self._candidates.get(asked.recipient, ""))
@@ -71,7 +71,7 @@ class Links:
 
     @cached_property
     def _candidates(self) -> dict[str, str]:
-        """The candidates' ids by how links name them."""
+        """The candidates' ids, by the names that links use for them."""
         info = workflow.info()
         return {
             recipient_of(info.workflow_id, info.first_execution_run_id, id): id
@@ -80,5 +80,5 @@ class Links:
 
 
 def _letter(id: str) -> str:
-    """Under which name it is remembered that a letter was answered."""
+    """The name under which an answered letter is remembered."""
     return f"link:{id}"

@@ -1,4 +1,4 @@
-"""The recruiter's mail: every letter is taken for one of a few things, and moves its own candidate on."""
+"""The recruiter's mail: every mail is read as one of a few answers, and advances its own candidacy."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from workflows.core.agent import Agent, cause_of
 from workflows.recruiter.links import Links
 from workflows.recruiter.questions import Questions
 
-# Mails that are read side by side.
+# How many mails are read in parallel.
 READ_AT_ONCE = 20
 
 
 @dataclass(frozen=True)
 class _Heard:
-    """What one mail, or one answer by a link, comes to. `name` is how it is known when it comes again."""
+    """What one mail, or one answer by a link, says. `name` identifies it if it arrives again."""
 
     candidate: str
     reading: MailReading
@@ -32,7 +32,7 @@ class _Heard:
 
 
 class Mail:
-    """Reads what came in. Whatever a mail says, it can only move its own candidacy."""
+    """Reads incoming mail. Whatever a mail says, it can only advance its own candidacy."""
 
     def __init__(
         self, agent: Agent[RecruiterInput, RecruiterMemory], questions: Questions, links: Links
@@ -42,11 +42,11 @@ class Mail:
         self._links = links
 
     async def read(self) -> None:
-        """Take every mail for what it says."""
+        """Read every mail, and act on what it says."""
         agent = self._agent
         while batch := agent.mail[:READ_AT_ONCE]:
             heard = await asyncio.gather(*map(self._hear, batch))
-            # Only now: a mail that is read half-way must not be missing from what is carried over.
+            # Not earlier: a fresh history must still find mails that are being read.
             del agent.mail[: len(batch)]
             for mail, each in zip(batch, heard, strict=True):
                 if each is not None and agent.memory.is_new(each.name):

@@ -1,4 +1,4 @@
-"""What a recruiter asks people while it waits: whom to invite, what to answer; and what comes of it."""
+"""What a recruiter asks people while it waits (whom to invite, what to answer), and acting on the answers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from workflows.recruiter.letters import SEND, Letters, chain
 from workflows.recruiter.links import Links
 from workflows.recruiter.words import words_for
 
-# Invitations of one question, and questions about single candidates that are open at a time.
+# Invitations per question, and how many questions about single candidates may be open at once.
 INVITED_AT_ONCE, ASKED_AT_ONCE = 25, 10
 INVITATIONS = "invitations"
 
@@ -39,7 +39,7 @@ INVITATIONS = "invitations"
 class Questions:
     """Asks people while letters come and go, and acts on what they decide.
 
-    A question is a task of its own that waits for its answer and does nothing else: `act_on_answers` does.
+    Each question is a task that only waits for its answer; `act_on_answers` acts on it.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Questions:
         self._letters = letters
         self._links = links
         self._asking: dict[str, asyncio.Task[None]] = {}
-        # Whose reply was not sent in this round, as another mail is to be read first.
+        # Candidates whose reply was not sent in this round, because another mail must be read first.
         self._withheld: set[str] = set()
 
     @property
@@ -63,7 +63,7 @@ class Questions:
         return bool(self._agent.memory.answers) or any(task.done() for task in self._asking.values())
 
     async def ask(self) -> None:
-        """Have a question open about all who can be invited, and one about each who needs an answer."""
+        """Keep one question open about all who can be invited, and one about each who needs an answer."""
         agent, memory = self._agent, self._agent.memory
         ready = list(memory.at(Stage.CHOSEN))[:INVITED_AT_ONCE]
         if memory.invitations is None and ready:
@@ -100,13 +100,13 @@ class Questions:
             del memory.answers[key]
 
     async def withdraw_reply(self, id: str, why: str) -> None:
-        """Stop asking what to answer a candidate, where people are asked."""
+        """Stop asking what to answer a candidate, if people are being asked."""
         plan = self._agent.memory.replies.pop(id, None)
         if plan is not None:
             await self._withdraw(_reply_key(id), plan, why)
 
     async def withdraw_all(self, why: str) -> None:
-        """Stop asking anything."""
+        """Withdraw all questions."""
         memory = self._agent.memory
         if memory.invitations is not None:
             await self._withdraw(INVITATIONS, memory.invitations, why)
@@ -150,7 +150,7 @@ class Questions:
         )
 
     async def _reply_to(self, id: str, candidacy: Candidacy) -> ReplyPlan:
-        """The draft of a reply; what the candidate wrote decides nothing, a person reads both."""
+        """The draft of a reply. A person reads it together with what the candidate wrote."""
         input = self._agent.input
         person = input.people[id]
         body, model = await words_for(self._agent, draft_of(input.role, candidacy.wrote), HOLDING)
@@ -167,7 +167,7 @@ class Questions:
         )
 
     async def _invite(self, outcome: Outcome[InvitationPlan]) -> None:
-        """Send what was approved and still holds, each once; the rest look for another slot."""
+        """Send each approved invitation that still holds, once; the other candidates get another slot."""
         agent, memory = self._agent, self._agent.memory
         memory.invitations = None
         for each in outcome.plan.invitations:
@@ -198,11 +198,11 @@ class Questions:
     async def _acted(
         self, outcome: Outcome[InvitationPlan], holding: Sequence[Invitation], busy: set[int]
     ) -> Acted[SentLetters]:
-        """Final validation and action for all of them: what no longer holds is left out, not the others."""
+        """Validate and send all of them in one action; invitations that no longer hold are left out."""
         still: list[str] = []
 
         def holds(now: BusySlots) -> bool:
-            # Looked at when the calendar has been: a mail that came meanwhile keeps its candidate out.
+            # Runs after the calendar was read, so a mail that arrived meanwhile excludes its candidate.
             busy.update(now.busy)
             names = {each.candidate for each in holding}
             still[:] = [e.candidate for e in self._holding(outcome.plan, busy) if e.candidate in names]
@@ -232,7 +232,7 @@ class Questions:
         )
 
     def _holding(self, plan: InvitationPlan, busy: Collection[int]) -> list[Invitation]:
-        """The invitations that hold: the slot is chosen, free and ahead, and no unread mail may say no."""
+        """The invitations that hold: slot chosen, free and in the future, no unread mail of the candidate."""
         agent = self._agent
         wrote = self._links.unread
         return [
@@ -261,7 +261,7 @@ class Questions:
                 LetterActivities.send_reply,
                 SendReply(plan=outcome.plan, choices=on_offer(candidacy, agent.input.slots), chain=chain()),
                 outcome,
-                # Looked at before each attempt: what answers one mail may be wrong after the next.
+                # Checked before each attempt: a reply to one mail may be wrong after the next.
                 fence=lambda argument, facts: argument.model_copy(
                     update={"withheld": id in self._links.unread}
                 ),
@@ -280,7 +280,7 @@ class Questions:
         self._letters.record(id, "replied", acted.result.sent[id])
 
     def _still_free(self, plan: InvitationPlan) -> list[Premise]:
-        """For those who decide to see; what counts is looked at for each invitation before it goes out."""
+        """For display to those who decide; each invitation is validated again before it is sent."""
         return [
             Premise(
                 "slots that are taken",
@@ -293,5 +293,5 @@ class Questions:
 
 
 def _reply_key(id: str) -> str:
-    """The name of the question what to answer a candidate."""
+    """The key of the question what to answer a candidate."""
     return f"reply:{id}"

@@ -24,7 +24,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.recruiter.questions import Questions
     from workflows.recruiter.words import words_for
 
-# Letters of one action; what became of them is on record after each.
+# Letters per action; their outcomes are recorded after each.
 SENT_AT_ONCE = 50
 
 
@@ -32,8 +32,8 @@ SENT_AT_ONCE = 50
 class Recruiter(Agent[RecruiterInput, RecruiterMemory]):
     """Writes to the candidates that people approved, waits for each, and invites those who agree, once.
 
-    A thousand candidates are one agent with one timer. Each has a candidacy, which an answer or a due
-    moment moves on; the agent sees to all of them in rounds.
+    A thousand candidates are one agent with one timer. Each has a candidacy, which an answer or a deadline
+    advances; the agent handles all of them in rounds.
     """
 
     long_lived = True
@@ -63,7 +63,7 @@ class Recruiter(Agent[RecruiterInput, RecruiterMemory]):
         return await self._report(RecruitingOutcome.NOT_APPROVED)
 
     async def _rank(self) -> None:
-        """Order the candidates by what their profiles tell of the role, and by nothing that is protected."""
+        """Rank the candidates by how their profiles fit the role, and by no protected characteristic."""
         with self.node("rank"):
             request = RankRequest(
                 role=self.input.role,
@@ -90,7 +90,7 @@ class Recruiter(Agent[RecruiterInput, RecruiterMemory]):
         """Write the letters, for people to approve."""
         with self.node("draft"):
             if self.input.calendar:
-                # One that cannot be read is better known before anybody is written to.
+                # Find out that it cannot be read before anybody is written to.
                 await self._calendar.busy(range(len(self.input.slots)))
             people = self.input.people
             fixed = OPENING.format(title=self.input.role.title)
@@ -110,7 +110,7 @@ class Recruiter(Agent[RecruiterInput, RecruiterMemory]):
             self.note(f"{counted(drafted.plan.count, 'letter')} drafted", file=drafted.path)
 
     async def _approved(self) -> bool:
-        """Ask about all letters at once, and again where the approval has grown too old to act on."""
+        """Ask about all letters at once, and again when the approval is too old to act on."""
         memory, plan = self.memory, self.memory.plan
         if memory.approval is None and not memory.decision and plan is not None:
             with self.node("approve"):
@@ -131,7 +131,7 @@ class Recruiter(Agent[RecruiterInput, RecruiterMemory]):
         return memory.approval is not None
 
     async def _correspond(self) -> None:
-        """Rounds: what came in, what people decided, what fell due, what is to be asked; then sleep."""
+        """Work in rounds: read mail, act on decisions, send what is due, ask people; then sleep."""
         memory = self.memory
         with self.node("wait"):
             while True:
@@ -149,7 +149,7 @@ class Recruiter(Agent[RecruiterInput, RecruiterMemory]):
         await self._questions.withdraw_all("nobody is left to be asked about")
 
     async def _write(self) -> None:
-        """Send what is due of the approved letters: first ones, follow-ups, proposals of slots."""
+        """Send the approved letters that are due: first letters, follow-ups, proposals of slots."""
         while letters := await self._letters.due():
             for start in range(0, len(letters), SENT_AT_ONCE):
                 if not await self._approved():
@@ -157,10 +157,10 @@ class Recruiter(Agent[RecruiterInput, RecruiterMemory]):
                     return
                 await self._letters.send(letters[start : start + SENT_AT_ONCE])
             if self.mail:
-                return  # what came meanwhile may change what is due
+                return  # mail that arrived meanwhile may change what is due
 
     async def _rest(self) -> None:
-        """Sleep until the nearest moment that anything is due, or until a mail or an answer comes."""
+        """Sleep until something is due, or a mail or an answer arrives."""
         if not self._has_news():
             await self.carry_over()
         if not self._has_news():
@@ -175,7 +175,7 @@ class Recruiter(Agent[RecruiterInput, RecruiterMemory]):
         return bool(self.mail) or self._questions.has_answers
 
     async def _report(self, outcome: RecruitingOutcome) -> RecruiterResult:
-        """Tell who was ranked where and why, and what happened to whom."""
+        """Report who was ranked where and why, and what happened to each candidate."""
         memory = self.memory
         with self.node("report"):
             assert memory.ranking is not None
@@ -207,5 +207,5 @@ class Recruiter(Agent[RecruiterInput, RecruiterMemory]):
 
     @workflow.query
     def choice(self, asked: ChoiceAsked) -> ChoiceView:
-        """How a link of a letter stands, for the page behind it."""
+        """The state of a link in a letter, for the page behind it."""
         return self._links.standing(asked)

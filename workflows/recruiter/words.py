@@ -1,4 +1,4 @@
-"""Words for letters: a language model's, or fixed ones where it gives none that can be used."""
+"""Words for letters: a language model's, or a fixed text if it gives none that can be used."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from workflows.core.agent import Agent, cause_of
 async def words_for(
     agent: Agent[RecruiterInput, RecruiterMemory], think: Think, fixed: str
 ) -> tuple[str, str]:
-    """The words that `think` asks for and who wrote them; `fixed` ones where there is nothing to use.
+    """The words that `think` asks for and who wrote them; `fixed` if the model gives nothing usable.
 
-    People approve whatever goes out, so a model's bad answer is no reason to end an agent of many days.
+    People approve whatever is sent, so a model's bad answer is no reason to end a long-running agent.
     """
     try:
         reply = await agent.think(think)

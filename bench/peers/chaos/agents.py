@@ -1,6 +1,6 @@
-"""One agent of each kind under chaos: what it is given, what people do about it, what the witnesses saw.
+"""One agent of each kind under chaos: its input, what people do about it, and its witnesses.
 
-`witnessed` compares what the agent says at its end with what was seen outside.
+`witnessed` compares what the agent reports at its end with what was observed outside.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ MENDED = FLAWED.removeprefix("import os\n")
 
 
 class Hands(Protocol):
-    """What people can do to an agent, beside deciding; all of it is done twice."""
+    """What people can do to an agent besides deciding; each is done twice."""
 
     async def tell(self, id: str, text: str) -> None: ...
 
@@ -54,7 +54,7 @@ class Hands(Protocol):
 
 @dataclass(frozen=True)
 class Grounds:
-    """Where agents work: the world outside, a folder that is never full, and what is in the bucket."""
+    """Where agents work: the outside world, a folder that is never full, and the bucket's artifacts."""
 
     outside: Outside
     folder: Path
@@ -62,7 +62,7 @@ class Grounds:
 
 
 class Case:
-    """One agent. `number` tells those of a kind apart."""
+    """One agent; `number` distinguishes those of a kind."""
 
     kind: ClassVar[str]
 
@@ -75,12 +75,12 @@ class Case:
         self.input = self.prepare()
 
     def prepare(self) -> AgentInput:
-        """Make what it works on, and its input."""
+        """Create what it works on, and return its input."""
         raise NotImplementedError
 
     @property
     def asking(self) -> Sequence[str]:
-        """The agents that ask: itself, or those that do the items of its batch."""
+        """The agents that ask: itself, or its batch's agents."""
         return (self.id,)
 
     @property
@@ -89,22 +89,22 @@ class Case:
         return Verdict.APPROVE
 
     async def look_after(self, row: AgentRow, hands: Hands) -> None:
-        """What people do now and then while it runs."""
+        """What people do from time to time while it runs."""
 
     async def after_decision(self, hands: Hands) -> None:
         """What people do once they have decided."""
 
     def witnessed(self, result: JsonValue) -> Counter[str]:
-        """`effects` that were seen outside, and what is wrong with them.
+        """Count `effects` seen outside, and what is wrong with them.
 
-        Of the names of wrongs, `duplicated` ones happened twice, `missing` ones are told of and were not
-        seen, `forbidden` ones nobody approved.
+        `duplicated` effects happened twice, `missing` ones were reported but not seen, and `forbidden` ones
+        were never approved.
         """
         raise NotImplementedError
 
 
 def compared(seen: int, told: int, *, most: int | None = None) -> Counter[str]:
-    """Effects seen against those told; up to `most` there may be where the agent cannot know."""
+    """Compare effects seen with those reported; up to `most` are fine if the agent cannot know."""
     return Counter(
         effects=seen,
         duplicated=max(0, seen - (told if most is None else most)),
@@ -113,7 +113,7 @@ def compared(seen: int, told: int, *, most: int | None = None) -> Counter[str]:
 
 
 class BuyerCase(Case):
-    """Every third is rejected."""
+    """A buyer; every third is rejected."""
 
     kind = "buyer"
 
@@ -139,7 +139,7 @@ class BuyerCase(Case):
 
 
 class AuditorCase(Case):
-    """A code base of which every fourth file is fixed."""
+    """An audit of a code base in which every fourth file gets fixed."""
 
     kind = "code-auditor"
 
@@ -154,12 +154,12 @@ class AuditorCase(Case):
             text = file.read_text()
             fixed += text == MENDED
             if "import" in text and text not in (FLAWED, MENDED):
-                return Counter(missing=1)  # written in part
+                return Counter(missing=1)  # partially written
         return compared(fixed, FILES // 4) + Counter(missing=abs(fixed - said.files_fixed))
 
 
 class ResearcherCase(Case):
-    """Its report goes to a folder, or to the web site that it reads."""
+    """Publishes its report to a folder, or to the web site that it reads."""
 
     kind = "link-researcher"
 
@@ -187,7 +187,7 @@ class ResearcherCase(Case):
 
 
 class RecruiterCase(Case):
-    """One candidate goes all the way to an invitation and then withdraws, another declines."""
+    """One candidate gets as far as an invitation and then withdraws; another declines."""
 
     kind = "recruiter"
 
@@ -211,7 +211,7 @@ class RecruiterCase(Case):
                     for name in ("c1", "c2")
                 ],
                 "slots": slots,
-                # One whose letter got lost is written to once more, and then left alone.
+                # A candidate whose letter got lost is written to once more, then left alone.
                 "answer_within": "1m",
             }
         )
@@ -260,7 +260,7 @@ class RecruiterCase(Case):
 
 
 class MarketCase(Case):
-    """Its price rises while it watches; people are asked, and end the watch."""
+    """The price rises while it watches; people are asked, and end the watch."""
 
     kind = "market-analyst"
 
@@ -278,7 +278,7 @@ class MarketCase(Case):
         )
 
     async def look_after(self, row: AgentRow, hands: Hands) -> None:
-        # Up and down until a rise has been noticed, and nobody waits for the next minute.
+        # Move the price until a rise is noticed; do not wait for the next minute.
         self.looks += 1
         if self.looks % 5 == 0 and row.waiting_for in ("the next price", "the market to open"):
             self.outside.web.prices[self.index] = PRICE if self.looks % 10 else RISEN
@@ -294,7 +294,7 @@ class MarketCase(Case):
 
 
 class ContractsCase(Case):
-    """A few contracts, each read by an agent of its own."""
+    """A few contracts, each read by its own agent."""
 
     kind = "contract-auditor"
 

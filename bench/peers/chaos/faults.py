@@ -1,4 +1,4 @@
-"""What is done to the processes, the network, the disk and the clock; `count` has what truly happened."""
+"""Faults of processes, network, disk and clock; `count` records what really happened."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from cli.dev_server import DevServer
 
 Tell = Callable[[str], None]
 Fault = Callable[[], Awaitable[None]]
-# Debian's package libfaketime puts it there.
+# Where Debian's package libfaketime puts it.
 FAKETIME = next(iter(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
 NO_ROOM = ("No space left on device", "database or disk is full")
-# Longer than a worker takes to finish what it does.
+# Longer than a worker takes to finish its work.
 ENDS_WITHIN = 60.0
-# Of Linux: CLONE_NEWNS; MS_REC and MS_PRIVATE; MNT_DETACH.
+# Linux constants: CLONE_NEWNS; MS_REC and MS_PRIVATE; MNT_DETACH.
 NEW_MOUNTS, PRIVATE, DETACH = 0x20000, 0x44000, 2
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How long things last, in seconds from and to: `away` the server, `down` anything else outside."""
+    """Ranges of durations in seconds: `away` is for the server, `down` for everything else outside."""
 
     away: tuple[float, float]
     down: tuple[float, float]
@@ -46,7 +46,7 @@ class Pace:
 
 
 class Disk:
-    """A small file system of its own below a folder, which can be filled. For root on Linux."""
+    """A small file system mounted at a folder, which can be filled. For root on Linux."""
 
     def __init__(self, folder: Path, megabytes: int) -> None:
         self.folder = folder
@@ -55,7 +55,7 @@ class Disk:
 
     @staticmethod
     def can_be() -> bool:
-        """Whether this process may mount; its mounts are its own and end with it."""
+        """Whether this process may mount; it gets a private mount namespace that ends with it."""
         libc = ctypes.CDLL(None)
         return (
             os.geteuid() == 0
@@ -64,21 +64,21 @@ class Disk:
         )
 
     def mount(self) -> None:
-        """Put the file system there."""
+        """Mount the file system."""
         self.folder.mkdir(parents=True, exist_ok=True)
         size = f"size={self._bytes}".encode()
         if ctypes.CDLL(None).mount(b"tmpfs", bytes(self.folder), b"tmpfs", 0, size):
             raise RuntimeError(f"nothing could be mounted at {self.folder}")
 
     def unmount(self) -> None:
-        """Take it away, whoever still uses it."""
+        """Unmount it, even if it is in use."""
         ctypes.CDLL(None).umount2(bytes(self.folder), DETACH)
 
     def fill(self) -> None:
         """Leave no byte free.
 
         Raises:
-            RuntimeError: it did not get full.
+            RuntimeError: the disk could not be filled.
         """
         with self._ballast.open("wb", buffering=0) as file:
             for size in (1 << 20, 1 << 12, 1):
@@ -98,14 +98,14 @@ class Disk:
 
 @dataclass(frozen=True)
 class Targets:
-    """What the faults hit.
+    """The targets of faults.
 
     Attributes:
         fleet: the workers.
         server: Temporal.
         outside: everything else, behind proxies.
-        workers, people: the proxies before Temporal, of workers and of people.
-        disk: where the data folder lies; None where it cannot be filled.
+        workers, people: the proxies in front of Temporal, for workers and for people.
+        disk: holds the data folder; None if it cannot be filled.
     """
 
     fleet: Fleet
@@ -117,7 +117,7 @@ class Targets:
 
 
 class Faults:
-    """Does all of it to one stack: `chance` draws what happens when, `pace` says how long it lasts."""
+    """Injects faults into one stack: `chance` decides what and when, `pace` how long."""
 
     def __init__(
         self, targets: Targets, chance: random.Random, pace: Pace, count: Counter[str], tell: Tell
@@ -133,33 +133,33 @@ class Faults:
 
     @property
     def to_processes(self) -> list[Fault]:
-        """A kill and a stop of a worker, and each of these of the server."""
+        """Kill and suspend a worker, and the server."""
         return [self.kill, self.stop_worker, self.stop_server, self.outage]
 
     @property
     def to_others(self) -> list[Fault]:
-        """The disk full, and everything outside down, each for a while."""
+        """Fill the disk, and take down each outside system, for a while."""
         downs = [lambda name=name: self.down(name) for name in self._outside.proxies]
         return [*([self.full] if self._disk else []), *downs]
 
     def shuffled(self, faults: Sequence[Fault]) -> list[Fault]:
-        """These in an order of chance."""
+        """The faults in random order."""
         return self._chance.sample(list(faults), len(faults))
 
     async def one_after_another(self, faults: Sequence[Fault]) -> None:
-        """All of these, in this order."""
+        """Run all faults, in this order."""
         for fault in faults:
             await asyncio.sleep(self._chance.uniform(*self._pace.between))
             await fault()
 
     async def kill(self) -> None:
-        """SIGKILL of a worker."""
+        """SIGKILL a worker."""
         await self._fleet.kill(await self._someone())
         self._count["kills"] += 1
         self._tell(f"kill {self._count['kills']}")
 
     async def stop_worker(self) -> None:
-        """SIGSTOP of a worker, and SIGCONT."""
+        """Suspend a worker for a while (SIGSTOP, SIGCONT)."""
         member = await self._someone()
         seconds = self._chance.uniform(*self._pace.stopped)
         self._tell(f"a worker is stopped for {seconds:.1f} s")
@@ -169,7 +169,7 @@ class Faults:
         self._count["stops"] += 1
 
     async def stop_server(self) -> None:
-        """SIGSTOP of the server, and SIGCONT."""
+        """Suspend the server for a while (SIGSTOP, SIGCONT)."""
         async with self._server_alone():
             seconds = self._chance.uniform(*self._pace.stopped)
             self._tell(f"the server is stopped for {seconds:.1f} s")
@@ -179,7 +179,7 @@ class Faults:
         self._count["server_stops"] += 1
 
     async def outage(self) -> None:
-        """SIGKILL of the server, which then is away for a while."""
+        """SIGKILL the server, and restart it after a while."""
         async with self._server_alone():
             self._server.kill()
             if (code := await self._server.wait()) != -signal.SIGKILL:
@@ -191,7 +191,7 @@ class Faults:
         self._count["outages"] += 1
 
     async def down(self, name: str) -> None:
-        """One of the systems outside is down for a while, and a little longer until somebody has noticed."""
+        """Take an outside system down for a while, and a little longer until somebody has noticed."""
         proxy, seconds = self._outside.proxies[name], self._chance.uniform(*self._pace.down)
         self._tell(f"{name} is down for {seconds:.1f} s")
         proxy.go_away()
@@ -205,9 +205,9 @@ class Faults:
         self._count[f"{name}_down"] += 1
 
     async def full(self) -> None:
-        """The disk of the data folder is full for a while, and a little longer until somebody has noticed.
+        """Fill the data folder's disk for a while, and a little longer until somebody has noticed.
 
-        The server's database is there, too: it ends where it cannot write, and is started again as by `dev`.
+        The server's database is on it, too: a server that exits on a failed write is restarted, as by `dev`.
         """
         assert self._disk
         async with self._server_alone():
@@ -227,12 +227,12 @@ class Faults:
         self._count["disk_full"] += 1
 
     def without_room(self) -> int:
-        """How often workers have said that they found no room on the disk."""
+        """How often workers have logged that the disk was full."""
         said = [log.read_text(errors="replace") for log in self._fleet.folder.glob("*.log")]
         return sum(text.count(words) for text in said for words in NO_ROOM)
 
     async def clock(self) -> None:
-        """One more worker for a while, whose clock is off by days; the monotonic one goes as ever."""
+        """Run an extra worker whose wall clock is off by days; its monotonic clock is not."""
         days = self._chance.choice((-1, 1)) * self._chance.uniform(2, 9)
         off = {
             "LD_PRELOAD": str(FAKETIME),
@@ -248,7 +248,7 @@ class Faults:
         self._count["clocks_off"] += 1
 
     async def _working(self, more: dict[str, str]) -> Member:
-        """One more worker at work; one that finds no server ends, and another is started."""
+        """Start an extra worker; if it ends because it finds no server, start another."""
         while True:
             await self._up.wait()
             member = await self._fleet.start(more)
@@ -260,27 +260,27 @@ class Faults:
                 await asyncio.sleep(0.1)
 
     async def network(self) -> None:
-        """One request after another is cut, late, or its answer lost; until cancelled."""
+        """Keep cutting or delaying requests and losing answers, until cancelled."""
         while True:
             await asyncio.sleep(self._chance.uniform(*self._pace.strikes))
             proxy = self._chance.choice([*self._outside.proxies.values(), *self._lines])
             proxy.strike(self._chance.choice(list(Strike)))
 
     def spare_workers(self) -> None:
-        """Strike no longer between workers and Temporal."""
+        """Stop disturbing connections between workers and Temporal."""
         self._lines.remove(self._workers)
         self._workers.strike(None)
 
     @asynccontextmanager
     async def _server_alone(self) -> AsyncIterator[None]:
-        """One fault of the server at a time; meanwhile no worker is killed, which would find no server."""
+        """Serialize the server's faults; meanwhile kill no worker, whose successor would find no server."""
         async with self._alone:
             self._up.clear()
             yield
             self._up.set()
 
     async def _someone(self) -> Member:
-        """A worker at work."""
+        """A running worker, chosen at random."""
         while True:
             await self._up.wait()
             if ready := [each for each in self._fleet.members if each.ready]:
@@ -289,10 +289,10 @@ class Faults:
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process has not ended; one that nobody has waited for has."""
+    """Whether the process is still running; a zombie counts as ended."""
     return psutil.pid_exists(pid) and bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
 
 
 def is_off(pid: int) -> bool:
-    """Whether a process has loaded what sets its clock off."""
+    """Whether a process has loaded libfaketime."""
     return FAKETIME is not None and FAKETIME.name in Path(f"/proc/{pid}/maps").read_text()

@@ -1,6 +1,6 @@
-"""The world outside Temporal: real servers and stand-ins on loopback, each behind a proxy that can fail.
+"""The world outside Temporal: real servers and stand-ins on loopback, each behind a fault-injecting proxy.
 
-What they have seen is the witness: it is compared with what the agents say.
+What they have seen is compared with what the agents report.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ _MATERIAL = re.compile(r'<material (\w+) id=("[^"]*") source=[^\n]*>\n(.*?)\n</m
 
 
 class Broker(AlpacaServer):
-    """Fills an order once it is looked at."""
+    """A broker that fills an order when its status is requested."""
 
     def __enter__(self) -> Broker:
         super().__enter__()
-        # A client that was killed is no news.
+        # Do not log errors of killed clients.
         self._server.handle_error = lambda *_: None  # type: ignore[method-assign]
         return self
 
@@ -60,7 +60,7 @@ class Broker(AlpacaServer):
 
 
 class Web:
-    """A web site: prices, a few pages to read for each agent, and a place to put reports at."""
+    """A web site: prices, a few pages for each agent to read, and a place to PUT reports."""
 
     def __init__(self) -> None:
         self.prices: dict[str, Decimal] = {}
@@ -70,7 +70,7 @@ class Web:
         self.server.default = Route(self._answer)
 
     def put_for(self, agent: str) -> dict[str, bytes]:
-        """The reports put for an agent, by path."""
+        """The reports that were PUT for an agent, by path."""
         return {path: data for path, data in self.reports.items() if path.startswith(f"/reports/{agent}/")}
 
     def _answer(self, hit: Hit) -> Route:
@@ -118,9 +118,9 @@ def _text(page: str, agent: str) -> str:
 
 
 class Outside:
-    """Everything outside, while entered; `proxies` by name, `environment` is what a worker needs of it.
+    """The outside systems, while entered: `proxies` by name, and the `environment` a worker needs for them.
 
-    `left_out` says what this machine lacks.
+    `left_out` lists what this machine lacks.
     """
 
     def __init__(self, chance: random.Random) -> None:
@@ -138,14 +138,14 @@ class Outside:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Outside]:
-        """Start all of it."""
+        """Start all systems."""
         async with AsyncExitStack() as stack:
             broker = stack.enter_context(self.broker)
             web = stack.enter_context(self.web.server)
             self.model = stack.enter_context(serving("openai", answer))
             self.smtp = await stack.enter_async_context(smtp_server())
             await stack.enter_async_context(self.slack)
-            # Its server would name every request.
+            # Its server would log every request.
             logging.getLogger("werkzeug").setLevel(logging.ERROR)
             s3 = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
             s3.start()
@@ -159,7 +159,7 @@ class Outside:
             prices = await self._behind(stack, "web", web.port)
             orders = await self._behind(stack, "broker", int(broker.url.rpartition(":")[2]))
             slack = await self._behind(stack, "slack", int(self.slack.address.rpartition(":")[2]))
-            # What is lost is the answer to a whole letter; one whose sending is cut short was not sent.
+            # Only lose answers to complete letters; one whose sending is cut short was not sent.
             smtp = await self._behind(stack, "smtp", self.smtp.port, lambda data: data.endswith(b"\r\n.\r\n"))
             bucket = await self._behind(stack, "s3", s3_port)
             self.s3 = in_bucket(f"http://127.0.0.1:{s3_port}")
@@ -193,11 +193,11 @@ class Outside:
 
     @property
     def site(self) -> str:
-        """The web site as the agents reach it."""
+        """The web site's address for agents."""
         return f"http://127.0.0.1:{self.proxies['web'].port}"
 
     def notices(self) -> Counter[str]:
-        """How often each notice was posted in Slack, by its id."""
+        """How often each notice was posted in Slack, by notice id."""
         channels = list(self.slack.channels.values())
         posted = [each for channel in channels for each in list(channel.messages)]
         return Counter(each["metadata"]["event_payload"]["notice_id"] for each in posted)
@@ -216,7 +216,7 @@ class Outside:
 
 
 def answer(seen: Seen) -> str:
-    """What a language model that does its best answers: quotes that stand there, plain readings of mail."""
+    """Answer as a competent language model: with quotes from the material, and plain readings of mail."""
     text = str(seen.body["messages"][-1]["content"])
     material = {json.loads(name): body for _, name, body in _MATERIAL.findall(text)}
     tools = seen.body.get("tools") or []
@@ -248,5 +248,5 @@ def answer(seen: Seen) -> str:
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Every file below a folder, if there is one."""
+    """All files below a folder; none if it does not exist."""
     return sorted(each for each in folder.rglob("*") if each.is_file())

@@ -1,4 +1,4 @@
-"""The people of the bench: they start agents, decide, tell and write mail, and say everything twice."""
+"""The bench's people: they start agents, decide, send messages and mail, and do everything twice."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from common.mail import IncomingMail, MailKind
 
 OWNER = "owner-1"
 EVERY = 1.0
-# A mail is delivered again within so many seconds.
+# A mail is delivered a second time within this many seconds.
 AGAIN = 1.0
 
 
 class People:
-    """Looks after agents. What Temporal or the mailbox has acknowledged is remembered, to be asked after.
+    """Looks after agents, and remembers what Temporal or the mailbox acknowledged, to check it later.
 
     Attributes:
-        may_decide: until it is set nobody decides anything.
-        decisions: the ids of acknowledged decisions by agent.
-        receipts: the ids of what was told, by agent.
-        ended: the rows of agents that have ended.
+        may_decide: nobody decides anything until it is set.
+        decisions: ids of acknowledged decisions, by agent.
+        receipts: ids of acknowledged messages, by agent.
+        ended: rows of agents that have ended.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class People:
         self._count = count
 
     async def look_after(self, case: Case) -> None:
-        """Start an agent, and do what it asks for until it has ended."""
+        """Start an agent, and do what it asks until it has ended."""
         await self._patiently(
             lambda: self._door.start(case.kind, case.input, id=case.id, owner=OWNER, request=case.id)
         )
@@ -70,7 +70,7 @@ class People:
                     for id in case.asking:
                         await self._decide_open(case, id, decided)
             except (RPCError, NoSuchAgentError):
-                # Temporal is away, or an item's agent is not there yet; people try again.
+                # Temporal is down, or an item's agent does not exist yet; people try again.
                 self._count["tried_again"] += 1
 
     async def tell(self, id: str, text: str) -> None:
@@ -86,7 +86,7 @@ class People:
         await self._twice(woken)
 
     async def mail(self, agent: str, thread: str, data: bytes) -> None:
-        """Deliver a mail to the mailbox, twice; without one, hand it to the agent as the mailbox would."""
+        """Deliver a mail to the mailbox, twice; without a mailbox, signal the agent as the mailbox would."""
         self._count["mails_twice"] += 1
         if self._outside.imap:
             self._outside.imap.deliver(data)
@@ -127,7 +127,7 @@ class People:
         self._count["decisions"] += 1
 
     async def _twice(self, say: Callable[[], Awaitable[Any]]) -> None:
-        """Say something, and the same again; the second may come when the agent has ended."""
+        """Send something twice; the agent may have ended before the second time."""
         await self._patiently(say)
         try:
             await say()
@@ -136,7 +136,7 @@ class People:
         self._count["signals_twice"] += 1
 
     async def _patiently(self, say: Callable[[], Awaitable[Any]]) -> Any:
-        """Repeat what Temporal has not acknowledged, as people do."""
+        """Retry until Temporal has acknowledged it, as people do."""
         while True:
             try:
                 return await say()

@@ -1,4 +1,4 @@
-"""A TCP proxy on loopback that cuts connections, holds them up, passes requests on and loses the answers."""
+"""A TCP proxy on loopback that cuts connections, delays requests, and loses answers."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from enum import StrEnum
 
 HOST = "127.0.0.1"
 CHUNK = 65_536
-# A connection is held up for so many seconds.
+# Range of delays, in seconds.
 HELD_UP = (0.2, 1.5)
-# So long the answers of one connection are lost, before it breaks.
+# How long a connection's answers are lost before it breaks.
 LOSES_FOR = 0.5
-# An answer that has not come by then has not been lost, either.
+# An answer that takes longer than this is not lost any more.
 LOSES_UNTIL = 5.0
 _CONTINUE = b"HTTP/1.1 100 "
 
 
 class Strike(StrEnum):
-    """What happens to a request: its connection breaks, it is late, or its answer is lost."""
+    """What happens to a request: its connection breaks, it is delayed, or its answer is lost."""
 
     CUT = "cuts"
     DELAY = "delays"
@@ -28,13 +28,13 @@ class Strike(StrEnum):
 
 
 class Proxy:
-    """Stands before the port of one server; `count` has what has truly happened, by name.
+    """Proxies one server's port; `count` records what really happened, by name.
 
     Args:
-        name: of the server, for people.
+        name: the server's name, for people.
         target: its port on loopback.
-        chance: draws the moments.
-        is_request: whether bytes of a client are a request whose answer may be lost; all are by default.
+        chance: source of randomness.
+        is_request: whether a client's bytes are a request whose answer may be lost; by default all are.
     """
 
     def __init__(
@@ -56,36 +56,36 @@ class Proxy:
         self._links: set[_Link] = set()
 
     async def start(self) -> None:
-        """Listen on a port of its own."""
+        """Listen on a free port."""
         self._server = await asyncio.start_server(self._accept, HOST, 0, limit=CHUNK)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
-        """Break every connection, and listen no more."""
+        """Break all connections and stop listening."""
         self._server.close()
         self._break()
 
     def strike(self, strike: Strike | None) -> None:
-        """Have this happen to the next request that a client sends; None takes it back."""
+        """Make this happen to the next request of any client; None cancels it."""
         self._next = strike
 
     def go_away(self) -> None:
-        """Break every connection and accept none, as a server does that is down."""
+        """Break all connections and refuse new ones, like a server that is down."""
         self.is_away = True
         self._met = len(self._links)
         self._break()
 
     @property
     def is_missed(self) -> bool:
-        """Whether anybody has met with its absence."""
+        """Whether any client has noticed its absence."""
         return self._met > 0
 
     def come_back(self) -> None:
-        """Be there again."""
+        """Accept connections again."""
         self.is_away = False
 
     def struck(self, data: bytes) -> Strike | None:
-        """What is to happen to this request."""
+        """What should happen to this request."""
         strike = self._next
         if strike is None or not (strike is Strike.DELAY or self._is_request(data)):
             return None
@@ -93,7 +93,7 @@ class Proxy:
         return strike
 
     async def hold_up(self) -> None:
-        """Keep a request waiting."""
+        """Delay a request."""
         self.count[Strike.DELAY] += 1
         await asyncio.sleep(self._chance.uniform(*HELD_UP))
 
@@ -122,7 +122,7 @@ class Proxy:
 
 
 class _Link:
-    """One connection of a client, and the one to the server that belongs to it."""
+    """A client's connection, paired with one to the server."""
 
     def __init__(self, proxy: Proxy, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
         self._proxy = proxy
@@ -157,14 +157,14 @@ class _Link:
                     continue
                 self._client.write(data)
                 await self._client.drain()
-            # Where the answer is lost its end is, too: the connection breaks.
+            # A lost answer has no end either: the connection breaks.
             if not self._loses:
                 self._client.write_eof()
         except (OSError, RuntimeError):
             self.break_off()
 
     def break_off(self) -> None:
-        """Break both connections without a word."""
+        """Abort both connections."""
         self._client.transport.abort()
         self._server.transport.abort()
 

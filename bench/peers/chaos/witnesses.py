@@ -1,4 +1,4 @@
-"""What the witnesses saw against what the agents say, and against what was acknowledged."""
+"""Compares what witnesses saw with what agents report, and with what was acknowledged."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from tests.support.mail.dovecot import Dovecot
 WRONGS = ("lost", "duplicated", "missing", "forbidden", "failed", "needing_human")
 OTHERS = ("effects", "set_aside", "unknown_letters", "notices", "notices_under_way")
 PATIENCE = timedelta(seconds=60)
-# A busy machine's worker misses many a query.
+# Many, since a worker on a busy machine misses many queries.
 VIEWS = 90
-# The mailbox is listened to again so many seconds after whatever it was.
+# Within this many seconds of any fault, somebody listens to the mailbox again.
 LISTENS_WITHIN = 90.0
 
 
 @dataclass(frozen=True)
 class Witnesses:
-    """What was seen outside, what people remember to have said, the agents; `data` is the data folder."""
+    """Access to what was seen outside, what people remember, and the agents; `data` is the data folder."""
 
     people: People
     client: Client
@@ -48,12 +48,12 @@ class Witnesses:
     async def compare(
         self, cases: Sequence[Case], still_open: Collection[Case], off: Collection[int]
     ) -> dict[str, Any]:
-        """The figures; `why` says in words what is wrong.
+        """The figures; `why` explains what is wrong.
 
         Args:
-            cases: all agents that people started.
+            cases: all agents that people started, as cases.
             still_open: those that have not ended.
-            off: the process ids of workers whose clocks were off.
+            off: process ids of workers whose clocks were off.
         """
         found = Counter[str](dict.fromkeys((*WRONGS, *OTHERS), 0))
         why: list[str] = []
@@ -77,7 +77,7 @@ class Witnesses:
         return {"agents": agents, **found, "tasks_with_clock_off": tasks, "why": why}
 
     async def _of(self, case: Case, is_open: bool) -> tuple[Counter[str], str]:
-        """What is wrong with one agent, and what helps to see why."""
+        """What is wrong with one agent, and details that help to see why."""
         if is_open:
             view = await self.door.view(case.id)
             words = f"still {view.state} at {view.node}: {_last(view)}"
@@ -92,7 +92,7 @@ class Witnesses:
 
 
 async def _view(door: AgentClient, id: str) -> AgentView:
-    """The view that a worker answers for; without, what the agent knows would be missing."""
+    """The view answered by a worker; without one, the agent's own knowledge would be missing."""
     for _ in range(VIEWS):
         view = await door.view(id)
         if view.live:
@@ -102,7 +102,7 @@ async def _view(door: AgentClient, id: str) -> AgentView:
 
 
 def _last(view: AgentView) -> str:
-    """What it noted last, and of a batch what was set aside, and why."""
+    """Its last notebook lines, and items of a batch that were set aside, with the reasons."""
     aside = view.batch.set_aside if view.batch else ()
     return "; ".join(
         [
@@ -113,7 +113,7 @@ def _last(view: AgentView) -> str:
 
 
 async def _pending(door: AgentClient, id: str) -> str:
-    """The activities that an agent waits for."""
+    """The activities that an agent waits for, with their failures."""
     pending = (await door.describe(id)).raw_description.pending_activities
     return "; ".join(
         f"{each.activity_type.name}, attempt {each.attempt}: {each.last_failure.message[:200]}"
@@ -122,7 +122,7 @@ async def _pending(door: AgentClient, id: str) -> str:
 
 
 async def _lost(people: People, door: AgentClient, id: str) -> Counter[str]:
-    """Acknowledged decisions and words that the agent knows nothing of."""
+    """Count acknowledged decisions and messages that the agent does not know of."""
     lost = 0
     if decisions := people.decisions.get(id):
         view = await _view(door, id)
@@ -142,7 +142,7 @@ def _written_twice(objects: ObjectStore) -> Counter[str]:
 
 
 async def _not_handed_on(mailbox: Dovecot) -> int:
-    """Mails that no agent has got, once whoever listens has had time to come back."""
+    """Mails that no agent got, after the listener has had time to come back."""
     for _ in range(round(LISTENS_WITHIN)):
         if not mailbox.holds():
             break
@@ -151,7 +151,7 @@ async def _not_handed_on(mailbox: Dovecot) -> int:
 
 
 async def _posted(client: Client, outside: Outside) -> Counter[str]:
-    """Each notice that was delivered stands in Slack, once; those under way may."""
+    """Check that each delivered notice is in Slack exactly once; one in progress may be."""
     posted = outside.notices()
     seen = Counter(
         effects=len(posted), notices=len(posted), duplicated=sum(count - 1 for count in posted.values())
@@ -168,7 +168,7 @@ async def _posted(client: Client, outside: Outside) -> Counter[str]:
 
 
 async def _tasks_of(client: Client, id: str, workers: Collection[int]) -> int:
-    """How many activities of an agent these workers began."""
+    """How many of an agent's activities these workers started."""
     count = 0
     try:
         async for event in client.get_workflow_handle(id).fetch_history_events():

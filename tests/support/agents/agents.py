@@ -28,7 +28,7 @@ from workflows.core.agent import QUICK, READ, Action, Agent, Premise
 
 @workflow.defn(name="errand")
 class ErrandAgent(Agent[ErrandInput, ErrandMemory]):
-    """Takes steps, asks, checks a fact again, acts once."""
+    """Takes steps, asks, checks a fact again, and acts once."""
 
     @workflow.init
     def __init__(self, input: ErrandInput) -> None:
@@ -83,7 +83,7 @@ def _premises(plan: ErrandPlan) -> list[Premise]:
 
 @workflow.defn(name="panel")
 class PanelAgent(Agent[PanelInput, PanelMemory]):
-    """Asks several people several things at once."""
+    """Asks several people several questions at once."""
 
     @workflow.init
     def __init__(self, input: PanelInput) -> None:

@@ -1,4 +1,4 @@
-"""An agent that has a batch done."""
+"""An agent that runs a batch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from workflows.core.agent import READ, Agent, agents_of, calling
 
 @workflow.defn(name="batcher")
 class Batcher(Agent[BatcherInput, BatcherMemory]):
-    """Has its items done, one batch."""
+    """Processes its items in one batch."""
 
     @workflow.init
     def __init__(self, input: BatcherInput) -> None:

@@ -1,4 +1,4 @@
-"""What the batcher takes, and the work its items are: it waits where held, and fails where told."""
+"""The batcher's input, and activities for its items: they wait while held, and fail if told to."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from common.errors import permanent
 
 
 class BatcherInput(AgentInput):
-    """The items of its batch, how many at once, and the kind of agent that does them; an activity if none.
+    """The items of its batch, how many at once, and the kind of agent for them; an activity if none.
 
-    One call of it gets up to `together` items.
+    One activity call gets up to `together` items.
     """
 
     items: ArtifactRef
@@ -29,13 +29,13 @@ class BatcherInput(AgentInput):
 
 
 class BatcherMemory(BaseModel):
-    """What came of it."""
+    """The outcome."""
 
     counts: BatchCounts | None = None
 
 
 class Batched(BaseModel):
-    """The counts, and what it gathered meanwhile."""
+    """The counts, and the results gathered so far."""
 
     counts: BatchCounts
     so_far: Gathered | None = None
@@ -48,13 +48,13 @@ class Job(BaseModel):
 
 
 class JobDone(BaseModel):
-    """What came of it."""
+    """The item's result."""
 
     said: str
 
 
 class Jobs:
-    """The activity that does an item, under the control of a test."""
+    """The activities that process items, controlled by a test."""
 
     def __init__(self) -> None:
         self.running = set[str]()
@@ -67,17 +67,17 @@ class Jobs:
         self.stumbles = set[str]()
 
     def hold(self, *names: str) -> None:
-        """Have these wait until they are let go."""
+        """Make these items wait until they are let go."""
         self.held.update({name: asyncio.Event() for name in names})
 
     def let_go(self, *names: str) -> None:
-        """End their wait."""
+        """End their wait; all of them if none are named."""
         for name in names or tuple(self.held):
             self.held.pop(name).set()
 
     @activity.defn(name="job")
     async def do(self, job: Job) -> JobDone:
-        """Do one item."""
+        """Process one item."""
         self.running.add(job.name)
         self.most = max(self.most, len(self.running))
         try:
@@ -102,7 +102,7 @@ class Jobs:
 
     @activity.defn(name="jobs")
     def do_several(self, jobs: ItemsOf[Job]) -> ItemResults:
-        """Do items in turn; what stumbles fails its call at first, and may be tried again."""
+        """Process items in turn; a stumbling item fails its call at first, and may be retried."""
         self.calls.append(tuple(each.key for each in jobs.items))
         return process_items(jobs, self._do_now)
 

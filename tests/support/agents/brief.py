@@ -1,4 +1,4 @@
-"""An agent that ends at once, for tests of what comes after the end."""
+"""An agent that ends at once, for tests of what happens afterwards."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ with workflow.unsafe.imports_passed_through():
 
 @workflow.defn(name="brief", failure_exception_types=[ApplicationError])
 class BriefAgent(Agent[BriefInput, None]):
-    """Goes through one node, perhaps gets stuck there, and ends."""
+    """Goes through one node, may get stuck there, and ends."""
 
     @workflow.init
     def __init__(self, input: BriefInput) -> None:

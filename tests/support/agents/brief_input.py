@@ -1,4 +1,4 @@
-"""What the brief agent takes; apart from it, as a type in a workflow's file is built anew at every start."""
+"""The brief agent's input; in its own file, since types in a workflow's file are rebuilt at every start."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from common.agents.agent import AgentInput
 
 
 class BriefInput(AgentInput):
-    """What it takes: words to say, when it comes to which node, whether it gets stuck there, how it ends."""
+    """Words to say, when to go to which node, whether it gets stuck there, and how it ends."""
 
     say: str = ""
     after: timedelta | None = None

@@ -1,4 +1,4 @@
-"""Agents of two builds: an errand that lives for weeks, and a brief agent whose code has changed."""
+"""Agents for tests of builds: an errand that lives for weeks, and a brief agent with changed code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ with workflow.unsafe.imports_passed_through():
 
 @workflow.defn(name="long-errand")
 class LongErrand(Agent[ErrandInput, ErrandMemory]):
-    """Sleeps again and again."""
+    """Sleeps repeatedly."""
 
     long_lived = True
 
@@ -35,7 +35,7 @@ class LongErrand(Agent[ErrandInput, ErrandMemory]):
 
 @workflow.defn(name="brief")
 class ChangedBrief(Agent[BriefInput, None]):
-    """The brief agent in a build that takes other steps, so that its histories do not replay."""
+    """The brief agent in a build with other steps, so that its histories do not replay."""
 
     @workflow.init
     def __init__(self, input: BriefInput) -> None:

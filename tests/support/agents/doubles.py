@@ -1,4 +1,4 @@
-"""The world of the test agents: types, and activities that record what was done."""
+"""The test agents' world: types, and activities that record what was done."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from common.notices.types import Notice, NoticeEvent, Told
 
 
 class ErrandInput(AgentInput):
-    """What the errand agent takes."""
+    """The errand agent's input."""
 
     steps: int = 1
     local_steps: bool = False
@@ -39,7 +39,7 @@ class ErrandPlan(BaseModel):
 
 
 class ErrandMemory(BaseModel):
-    """What the errand agent carries over."""
+    """The errand agent's carried-over state."""
 
     steps: int = 0
     woken: list[Woken] = Field(default_factory=list)
@@ -55,7 +55,7 @@ class Errand(BaseModel):
 
 
 class Confirmation(BaseModel):
-    """The result of the destructive activity; `fence` is the value that the final validation saw."""
+    """The result of the destructive activity; `fence` is the value seen by the final validation."""
 
     key: str
     what: str
@@ -63,7 +63,7 @@ class Confirmation(BaseModel):
 
 
 class ErrandResult(BaseModel):
-    """What became of the errand."""
+    """The errand's outcome."""
 
     memory: ErrandMemory
     words: str
@@ -71,9 +71,9 @@ class ErrandResult(BaseModel):
 
 
 class PanelInput(AgentInput):
-    """What the panel agent takes: questions, each with its policy; its node; whether it sleeps meanwhile.
+    """The panel agent's input: questions with their policies, its node, whether it sleeps meanwhile.
 
-    `goes_on_to`: the node where it sleeps while its questions are open.
+    `goes_on_to`: the node it sleeps at while its questions are open.
     """
 
     questions: dict[str, ApprovalPolicy]
@@ -83,7 +83,7 @@ class PanelInput(AgentInput):
 
 
 class PanelMemory(BaseModel):
-    """What the panel agent carries over: nothing, as its input holds all questions."""
+    """The panel agent's carried-over state: none, as its input holds all questions."""
 
 
 class PanelResult(BaseModel):
@@ -106,7 +106,7 @@ class Stepped(BaseModel):
 
 
 class Fact(BaseModel):
-    """Which fact to fetch: there is one."""
+    """A request for the only fact there is."""
 
 
 class FactValue(BaseModel):
@@ -180,7 +180,7 @@ class World:
         return self.acted[key]
 
     def arrive(self) -> None:
-        """What was kept on the wire takes effect after all."""
+        """Let what was held on the wire take effect after all."""
         for confirmation in self.on_the_wire:
             self.acted[confirmation.key] = confirmation
 
@@ -191,17 +191,17 @@ class World:
 
 
 class NoticeBoard:
-    """Stands in for the ways to people: keeps what they would have been told."""
+    """Stands in for notice delivery: keeps what people would have been told."""
 
     def __init__(self) -> None:
         self._calls: set[tuple[str | None, str]] = set()
         self.told: list[Notice] = []
-        # What it answers; None says that notices go nowhere but to the terminal.
+        # What it returns; None means that notices go nowhere but to the terminal.
         self.answer: Told | None = Told()
 
     @activity.defn(name="notify")
     async def notify(self, notice: Notice) -> Told | None:
-        """Keep the notice, once: a workflow task that is handed out again repeats its local activities."""
+        """Keep the notice once: a retried workflow task repeats its local activities."""
         info = activity.info()
         call = info.workflow_run_id, info.activity_id
         if call not in self._calls:
@@ -212,5 +212,5 @@ class NoticeBoard:
         return self.answer
 
     def events(self, agent: str) -> list[str]:
-        """What an agent had told people, in order."""
+        """The events an agent told people of, in order."""
         return [each.event for each in self.told if each.agent == agent]

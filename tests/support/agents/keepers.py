@@ -1,4 +1,4 @@
-"""An agent with much to remember, for tests of large and secret state."""
+"""An agent with much to remember, for tests of large and of secret state."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from workflows.core.agent import READ, Agent
 
 
 class KeeperInput(AgentInput):
-    """What the keeper takes: how often it carries its state over, how large that is, what it says."""
+    """The keeper's input: how often it carries its state over, how large that is, what it says."""
 
     rounds: int = 0
     state_bytes: int = 0
@@ -24,7 +24,7 @@ class KeeperInput(AgentInput):
 
 
 class KeeperMemory(BaseModel):
-    """A chat, and a state as large as asked for."""
+    """A chat, and a state of the requested size."""
 
     rounds: int = 0
     state: str = ""
@@ -32,7 +32,7 @@ class KeeperMemory(BaseModel):
 
 
 class Kept(BaseModel):
-    """What is left at the end."""
+    """The final result."""
 
     rounds: int
     state_bytes: int
@@ -42,12 +42,12 @@ class Kept(BaseModel):
 
 
 class BrokenError(Exception):
-    """What the keeper fails with where asked to."""
+    """What the keeper fails with, if asked to."""
 
 
 @workflow.defn(name="keeper", failure_exception_types=[BrokenError])
 class KeeperAgent(Agent[KeeperInput, KeeperMemory]):
-    """Carries a state over, sleeps until it is woken, and says what it has."""
+    """Carries a state over, sleeps until woken, and returns what it has."""
 
     @workflow.init
     def __init__(self, input: KeeperInput) -> None:

@@ -1,4 +1,4 @@
-"""A workflow that speaks to others: to its child, and to an agent, for tests of whose a payload is."""
+"""A workflow that messages others, its child and an agent, for tests of payload ownership."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.support.agents.keepers import KeeperAgent, KeeperInput, Kept
 
 @workflow.defn(name="neighbour")
 class NeighbourWorkflow:
-    """Tells an agent how the words begin, wakes it, and has a keeper of its own say them all."""
+    """Sends an agent the start of the text, wakes it, and runs a keeper as a child that says all of it."""
 
     @workflow.run
     async def run(self, words: str, agent: str) -> Kept:

@@ -10,14 +10,14 @@ from common.agents.agent import AgentInput
 
 
 class Poison(BaseModel):
-    """Something of a size in bytes."""
+    """Data of a given size in bytes."""
 
     size: int = 0
     text: str = ""
 
 
 class PoisonInput(AgentInput):
-    """What an agent does with something of what size."""
+    """What an agent should do, with data of which size."""
 
     what: str
     size: int = 0
@@ -25,36 +25,36 @@ class PoisonInput(AgentInput):
 
 
 class PoisonMemory(BaseModel):
-    """A state as large as asked for."""
+    """A state of the requested size."""
 
     rounds: int = 0
     text: str = ""
 
 
 class Poisons:
-    """Activities that take, return, or fail with, what is asked for."""
+    """Activities that take, return, or fail with what they are asked to."""
 
     @activity.defn(name="take")
     async def take(self, poison: Poison) -> Poison:
-        """Say how much came."""
+        """Return the size received."""
         return Poison(size=len(poison.text))
 
     @activity.defn(name="give")
     async def give(self, poison: Poison) -> Poison:
-        """Return so much."""
+        """Return data of this size."""
         return Poison(text="r" * poison.size)
 
     @activity.defn(name="fail")
     async def fail(self, poison: Poison) -> Poison:
-        """Fail for good with so long a message."""
+        """Fail permanently with a message of this size."""
         raise ApplicationError("m" * poison.size, type="Poisoned", non_retryable=True)
 
     @activity.defn(name="keep-failing")
     async def keep_failing(self, poison: Poison) -> Poison:
-        """Fail again and again with so long a message."""
+        """Fail repeatedly with a message of this size."""
         raise ApplicationError("m" * poison.size, type="Poisoned")
 
     @activity.defn(name="fail-with-details")
     async def fail_with_details(self, poison: Poison) -> Poison:
-        """Fail for good with such details."""
+        """Fail permanently with details of this size."""
         raise ApplicationError("see the details", "d" * poison.size, type="Poisoned", non_retryable=True)

@@ -1,4 +1,4 @@
-"""An agent that hands Temporal what is too large, too long or wrong."""
+"""An agent that gives Temporal data that is too large, too long or wrong."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from workflows.core.agent import READ, Agent
 
 @workflow.defn(name="poisoned")
 class PoisonedAgent(Agent[PoisonInput, PoisonMemory]):
-    """Does one thing with something of the size it is told."""
+    """Does one thing with data of the requested size."""
 
     @workflow.init
     def __init__(self, input: PoisonInput) -> None:

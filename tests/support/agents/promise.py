@@ -14,7 +14,7 @@ with workflow.unsafe.imports_passed_through():
 
 @workflow.defn(name="promise", failure_exception_types=[ApplicationError])
 class PromiseAgent(Agent[PromiseInput, PromiseMemory]):
-    """Asks, sleeps, acts; on drift from the start."""
+    """Asks, sleeps, and acts; on drift it starts over."""
 
     @workflow.init
     def __init__(self, input: PromiseInput) -> None:

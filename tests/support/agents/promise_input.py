@@ -1,4 +1,4 @@
-"""What an agent takes and remembers that keeps an approval until it acts on it."""
+"""Input and memory of an agent that keeps an approval until it acts on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A small agent that reads pages, for tests of the fetcher's manners."""
+"""A small agent that reads pages, for tests of polite fetching."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from workflows.core.agent import FETCH, Agent
 
 @workflow.defn(name="reader")
 class ReaderAgent(Agent[ReadingInput, None]):
-    """Fetches all pages, side by side or one after another, and says what they are called."""
+    """Fetches all pages, concurrently or one after another, and returns their titles."""
 
     @workflow.init
     def __init__(self, input: ReadingInput) -> None:

@@ -1,4 +1,4 @@
-"""What the reading agent takes and gives."""
+"""Input and result of the reading agent."""
 
 from __future__ import annotations
 

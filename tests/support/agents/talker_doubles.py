@@ -1,4 +1,4 @@
-"""What the talking agent takes and remembers, and a model inside the test's process."""
+"""Input and memory of the talking agent, and an in-process model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from common.artifacts import ArtifactRef
 
 
 class TalkInput(ThinkerInput):
-    """What the talking agent takes."""
+    """The talking agent's input."""
 
     rounds: int
     wait_between: bool = False
@@ -26,7 +26,7 @@ class TalkInput(ThinkerInput):
 
 
 class Talked(BaseModel):
-    """What the talking agent remembers and returns."""
+    """The talking agent's memory and result."""
 
     rounds: int = 0
     models: list[str] = Field(default_factory=list)
@@ -34,7 +34,7 @@ class Talked(BaseModel):
 
 
 class TestModel:
-    """Answers 2 KB for 40 tokens, and keeps what it was sent."""
+    """Answers with 2 KB for 40 tokens, and records its prompts."""
 
     __test__ = False
 

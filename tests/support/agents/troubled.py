@@ -1,4 +1,4 @@
-"""An agent that gets into the trouble it is told to get into."""
+"""An agent that gets into the requested trouble."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ with workflow.unsafe.imports_passed_through():
 
 @workflow.defn(name="troubled")
 class TroubledAgent(Agent[BriefInput, None]):
-    """Has a bug, calls what no worker has, or lasts."""
+    """Has a bug, calls an activity that no worker has, or just keeps going."""
 
     @workflow.init
     def __init__(self, input: BriefInput) -> None:

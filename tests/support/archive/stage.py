@@ -1,4 +1,4 @@
-"""A stage with an archivist, on a server of its own: what is closed on a shared one is not its to archive."""
+"""A stage with an archivist, on its own server: on a shared one it would archive other tests' agents."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ NOW = timedelta()
 
 
 class ArchiveStage(Stage):
-    """A stage whose worker archives."""
+    """A stage whose worker also archives."""
 
     def __init__(self, client: Any, settings: Settings) -> None:
         super().__init__(client, settings, 1000)
@@ -80,7 +80,7 @@ class ArchiveStage(Stage):
         return AgentSearch(self.client, self.archived, diagnosis)
 
     async def courier(self, agent: str, owner: str) -> WorkflowHandle[Any, Any]:
-        """A courier of an agent's notice that has begun nothing yet."""
+        """A courier for an agent's notice that has not begun anything."""
         id = courier_id(f"{agent}/{owner}/1")
         attributes = TypedSearchAttributes([SearchAttributePair(search_attributes.OWNER, owner)])
         return await self.client.start_workflow(
@@ -102,7 +102,7 @@ class ArchiveStage(Stage):
         return await (await self.begin_archiving(older_than, dry_run)).result()
 
     async def copy_alone(self, handle: WorkflowHandle[Any, Any]) -> None:
-        """Copy a closed agent and enter nothing, as an archivist does that is killed in between."""
+        """Copy a closed agent but enter nothing, like an archivist that is killed in between."""
         archiver = AgentArchiver(self.client, self.store, self.settings)
         agent = DueAgent(id=handle.id, run_id=(await handle.describe()).run_id or "")
         request = StoreRequest(agent=agent, at=datetime.now(UTC), older_than=NOW)
@@ -110,7 +110,7 @@ class ArchiveStage(Stage):
         assert list(self.store.list(agent_folder("keeper", handle.id)))
 
     def own_objects(self, handle: WorkflowHandle[Any, Any]) -> list[StoredObject]:
-        """An artifact, a file and a journal of the agent."""
+        """Store an artifact, a file and a journal of the agent."""
         ArtifactStore.of(self.settings).put(b"a page", handle.id)
         self.store.put(f"{files_prefix(handle.id)}report.html/000000", b"a report")
         self.store.put(f"{work_prefix(handle.id)}scan/journal", b"a journal")
@@ -130,7 +130,7 @@ class ArchiveStage(Stage):
         )
 
     async def kept(self, owner: str = OWNER, **input: Any) -> WorkflowHandle[Any, Any]:
-        """A keeper that has come to its end."""
+        """A keeper that has ended."""
         agents = AgentClient(self.client, self.settings, self.signer)
         id = await agents.start("keeper", KeeperInput(**input), owner=owner)
         handle = self.client.get_workflow_handle(id)
@@ -148,19 +148,19 @@ class ArchiveStage(Stage):
 
 
 async def closed(handle: WorkflowHandle[Any, Any]) -> bool:
-    """Whether visibility, too, knows that it has closed."""
+    """Whether visibility also knows that it has closed."""
     return await listed(handle, " AND CloseTime IS NOT NULL AND ExecutionStatus != 'ContinuedAsNew'")
 
 
 async def listed(handle: WorkflowHandle[Any, Any], more: str = "") -> bool:
-    """Whether visibility knows of it, under `more` conditions."""
+    """Whether visibility lists it, under `more` conditions."""
     found = handle._client.list_workflows(f"WorkflowId = '{handle.id}'{more}")
     return bool([each async for each in found])
 
 
 @pytest.fixture
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Closed agents are asked until they answer: a worker that drops a run loses its queries."""
+    """Retry queries of closed agents: a worker that evicts a run loses its queries."""
     for module in (archiving, searching):
         monkeypatch.setattr(module, "patient_view_of", partial(patient_view_of, attempts=20))
 

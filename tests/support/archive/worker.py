@@ -1,7 +1,7 @@
-"""A worker that archives into a store that fails at random, and that dies at the steps it is told to.
+"""A worker that archives into a randomly failing store, and kills itself at requested steps.
 
-A file in `kills/` named for a step has it kill itself there, once. Every deletion of a run in Temporal is
-checked against the archive beforehand, past all faults, and written to `deletions`. A file `calm` ends them.
+A file in `kills/` named after a step makes it kill itself there, once. Every deletion of a run in Temporal is
+first checked against the archive, bypassing the faults, and logged to `deletions`. A file `calm` ends faults.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ from workflows.archivist import Archivist, Eraser
 
 FOLDER = Path(os.environ["CHAOS_FOLDER"])
 CHANCE = float(os.environ["CHAOS_CHANCE"])
-MAX_FAULTS = 1  # of a worker's life, for each agent and each file of index and chain
+MAX_FAULTS = 1  # per lifetime of a worker, for each agent and each file of index and chain
 DICE = random.Random(int(os.environ["CHAOS_SEED"]))
 
 
 def strike(step: str) -> None:
-    """Die here, if this is the step; the file goes first, so that it happens once."""
+    """Die here if this step is requested; the file goes first, so that it happens once."""
     file = FOLDER / "kills" / step
     if file.exists():
         file.rename(FOLDER / "struck" / step)
@@ -53,7 +53,7 @@ def strike(step: str) -> None:
 
 
 def what(key: str) -> str:
-    """What kind of object a key names."""
+    """The kind of object that a key names."""
     if key.startswith("payloads/"):
         return "original"
     name = key.rpartition("/")[2]
@@ -64,7 +64,7 @@ def what(key: str) -> str:
 
 
 class FaultyStore(ObjectStore):
-    """A store whose every operation may fail, before or after it was done; for one agent not for ever."""
+    """A store whose operations may fail, before or after taking effect; only a few times for each agent."""
 
     def __init__(self, inner: ObjectStore) -> None:
         self._inner = inner
@@ -104,7 +104,7 @@ class FaultyStore(ObjectStore):
         self._inner.look()
 
     def _fail(self, operation: str, key: str) -> None:
-        # Each fault in a row doubles the wait before the next attempt: chance alone made minutes of that.
+        # Limit the faults: consecutive ones double the retry delay, which could add up to minutes.
         of = "/".join(key.split("/")[:5])
         if (FOLDER / "calm").exists():
             return
@@ -116,10 +116,10 @@ class FaultyStore(ObjectStore):
 
 
 def is_safe(objects: ObjectStore, id: str, run_id: str) -> bool:
-    """Whether all of this run can be read in the archive, and is in its chain."""
+    """Whether all of this run is readable in the archive and in its chain."""
     for _, manifest in Chain(objects).all():
         for each in manifest.added:
-            # By its key first: to read all records at every deletion takes longer than to archive them.
+            # Filter by key first: reading all records for every deletion would take longer than archiving.
             if f"/{segment(id)}/" not in each.key or not each.key.endswith(f"/{RECORD}"):
                 continue
             record = ArchiveRecord.model_validate_json(get_checked(objects, each))

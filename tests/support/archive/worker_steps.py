@@ -1,10 +1,10 @@
-"""The steps at which the archivist's worker is killed, in the order in which it comes to them."""
+"""The steps at which the archivist's worker is killed, in the order it reaches them."""
 
 from __future__ import annotations
 
 _WRITES = ("view", "history", "payload", "record", "index", "manifest")
 
-# What is copied of an agent changes nothing until its record is there: the last object stands for all.
+# An agent's copied objects count only once its record exists, so the last one stands for all.
 CI_STEPS = (
     *(f"after-put-{kind}" for kind in ("payload", "record", "index", "manifest")),
     "after-anchor",

@@ -1,4 +1,4 @@
-"""A large code base to audit, and the audit of it seen from outside, whatever is killed meanwhile."""
+"""A large code base to audit, and the audit as seen from outside, whatever is killed meanwhile."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FLAWED = (
 
 
 def code_base(root: Path, files: int) -> Path:
-    """A code base of so many files; every fourth has findings, with a fix for one of them."""
+    """Create a code base of `files` files; every fourth has findings, one of them with a fix."""
     for number in range(files):
         folder = root / f"part{number % 40:02d}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -38,7 +38,7 @@ async def seen(agents: AgentClient, id: str) -> AgentView | None:
     try:
         return await agents.view(id)
     except RPCError:
-        return None  # the server is away
+        return None  # the server is down
 
 
 async def ended(agents: AgentClient, id: str, within: float = 240) -> AgentView:
@@ -52,7 +52,7 @@ async def ended(agents: AgentClient, id: str, within: float = 240) -> AgentView:
 
 
 def journals(settings: Settings, id: str) -> dict[str, tuple[int, list[int]]]:
-    """Of each shard of an agent's scan: how many files are done, and at which file each attempt resumed."""
+    """For each shard of an agent's scan: files done, and the file at which each attempt resumed."""
     objects, prefix = SealedStore.open(settings), work_prefix(id, SCANS)
     found: dict[str, tuple[int, list[int]]] = {}
     for each in objects.list(prefix):
@@ -67,14 +67,14 @@ def journals(settings: Settings, id: str) -> dict[str, tuple[int, list[int]]]:
 
 
 def steps_of_fixes(settings: Settings, id: str) -> Counter[str]:
-    """How often an agent noted each file as written."""
+    """How often an agent recorded each file as written."""
     objects = SealedStore.open(settings)
     listed = [each.key for each in objects.list(work_prefix(id, "apply/")) if ".done-" in each.key]
     return Counter(JournalLine.model_validate_json(objects.get(key)).path for key in listed)
 
 
 def assert_every_fix_was_written_once(stack: Stack, view: AgentView, files: int) -> None:
-    """Of a code base of so many files."""
+    """Assert that every fix in a code base of `files` files was written exactly once."""
     assert isinstance(view.result, dict)
     assert view.result["files_fixed"] == files / 4
     written = steps_of_fixes(stack.settings, view.id)

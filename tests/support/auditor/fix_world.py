@@ -1,6 +1,6 @@
-"""A tree with flawed files, its plan of fixes, and approvals for it: what the tests of fixing share.
+"""A tree with flawed files, its plan of fixes, and approvals for it: shared by the tests of fixing.
 
-Run as a program it applies one request in a process of its own, which a test may kill or hold short.
+As a program it applies one request in its own process, which a test may kill or restrict.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ MENDED = b"import sys\n\nprint(sys.path)\n"
 
 
 class World:
-    """The tree `root` and what belongs to it, in one folder."""
+    """The tree `root` and everything that belongs to it, in one folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -77,12 +77,12 @@ class World:
         return file
 
     def content(self) -> dict[str, bytes]:
-        """All files of the tree, also temporary ones."""
+        """All files of the tree, including temporary ones."""
         files = (file for file in self.root.rglob("*") if file.is_file())
         return {file.relative_to(self.root).as_posix(): file.read_bytes() for file in files}
 
     def scan(self, paths: Iterable[str] = ()) -> list[FileFindings]:
-        """What ruff finds in these files; in all of the tree if none are named."""
+        """Ruff's findings in these files, or in the whole tree if none are named."""
         content = {path: (self.root / path).read_bytes() for path in paths} or self.content()
         found = analyse(self.root, dict.fromkeys(content, "python"), lambda: None, analysers=RUFF)
         return [
@@ -102,7 +102,7 @@ class World:
         return ActivityEnvironment().run(planner.plan_fixes, request)
 
     def planned(self, contents: dict[str, tuple[bytes, bytes]]) -> FixPlan:
-        """A plan made without ruff, for files with these contents before and after."""
+        """A plan made without ruff, from files' contents before and after."""
         fixes, diffs = [], []
         for path, (before, after) in sorted(contents.items()):
             self.write(path, before)
@@ -140,7 +140,7 @@ class World:
         return environment.run(applier.apply_fixes, ApplyRequest(plan=plan, authorization=word))
 
     def process(self, plan: FixPlan, **options: Any) -> subprocess.Popen[bytes]:
-        """Apply `plan` in a process of its own; for the options see ``main``."""
+        """Apply `plan` in a separate process; see ``main`` for the options."""
         request = ApplyRequest(plan=plan, authorization=authorized(plan))
         told = {"folder": str(self.folder), "request": request.model_dump(mode="json"), **options}
         command = [sys.executable, "-m", "tests.support.auditor.fix_world", json.dumps(told)]
@@ -151,7 +151,7 @@ class World:
         return {record.path: (record.outcome, record.reason) for record in records}
 
     def journal(self) -> list[JournalLine]:
-        """Every step, in the order in which they were written."""
+        """Every step, in the order they were written."""
         steps = sorted(self.objects.list(""), key=lambda each: each.written_at)
         return [JournalLine.model_validate_json(self.objects.get(each.key)) for each in steps]
 
@@ -159,12 +159,12 @@ class World:
         return [line.path for line in self.journal() if line.event == "done"]
 
     def patch(self, diff: ArtifactRef, *command: str) -> None:
-        """Run `command` in the root with a diff for its standard input."""
+        """Run `command` in the root with a diff on its standard input."""
         subprocess.run(command, cwd=self.root, input=self.store.get(diff), check=True, capture_output=True)
 
 
 def authorized(plan: FixPlan, edits: dict[str, Any] | None = None, **changes: Any) -> Authorization:
-    """A good word for `plan`, signed after `changes` to the decision."""
+    """A valid authorization of `plan`, signed after `changes` to the decision."""
     shown = plan.model_dump(mode="json")
     fields = {
         "id": "d1",
@@ -210,8 +210,8 @@ def main(told: dict[str, Any]) -> None:
     """Apply `request` in `folder`.
 
     Options: `uid`, the user to become; `file_bytes`, the largest file this process may write; `die`, where to
-    be killed: `before rename` (the new content is written aside) or `after rename` (not yet noted as done);
-    `stalls_after`, how many files it writes before it stands still, for whoever kills it in the middle.
+    be killed: `before rename` (the new content is in a temporary file) or `after rename` (not yet recorded as
+    done); `stalls_after`, how many files it writes before it hangs, so that it can be killed in the middle.
     """
     folder = Path(told["folder"])
     request = ApplyRequest.model_validate(told["request"])

@@ -1,4 +1,4 @@
-"""An audited folder on disk with what was found in it, for the tests of its report."""
+"""An audited folder on disk with its findings, for the tests of its report."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def finding(rule: str = "F401", severity: str = "low", line: int = 1, **more: ob
 
 @dataclass
 class Audit:
-    """An audited folder on disk, and what was found in it."""
+    """An audited folder on disk, and its findings."""
 
     folder: Path
     files: dict[str, str] = field(default_factory=dict)
@@ -153,7 +153,7 @@ class Audit:
 
 
 def small_audit(folder: Path) -> Audit:
-    """A small code base with everything a report has to cope with."""
+    """A small code base with everything that a report must handle."""
     audit = Audit(folder)
     audit.add(
         "src/a.py",

@@ -1,4 +1,4 @@
-"""A tree with its inventory taken, and scans of it as Temporal would run them."""
+"""A tree with its inventory, and scans of it as Temporal would run them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from common.object_store import FolderStore
 
 
 class ScanBench:
-    """A tree with its inventory taken, and scans of it as Temporal would run them."""
+    """A tree with its inventory, and scans of it as Temporal would run them."""
 
     def __init__(self, folder: Path) -> None:
         self.root = folder / "code"
@@ -48,7 +48,7 @@ class ScanBench:
     def inventory(self) -> Inventory:
         request = InventoryRequest(root=str(self.root), max_file_bytes=1_000_000)
         inventory: Inventory = ActivityEnvironment().run(
-            # In this process: one of its own is tested elsewhere, and takes half a second.
+            # In this process: a separate one is tested elsewhere, and takes half a second.
             CodeInventory(self.store, list_files).take_inventory,
             request,
         )

@@ -1,4 +1,4 @@
-"""The agent that the model is held against: questions side by side, each asked until acted on or given up."""
+"""The agent compared with the model: concurrent questions, each asked until acted on or given up."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from workflows.core.agent import READ, Action, Agent, Premise
 
 @workflow.defn(name="chain")
 class ChainAgent(Agent[ChainInput, ChainMemory]):
-    """Asks, acts on a yes, and asks again with the new fact where the old one has moved."""
+    """Asks, acts on a yes, and asks again with the new fact if the old one has moved."""
 
     @workflow.init
     def __init__(self, input: ChainInput) -> None:

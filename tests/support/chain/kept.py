@@ -1,6 +1,6 @@
-"""Scripts that once showed a difference between agent and model, each by what it showed.
+"""Scripts that once showed a difference between agent and model, named after it.
 
-A new one is the script that a failing run prints, cut down to what still fails.
+To add one, take the script that a failing run prints, minimized to what still fails.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _REVISED = (Decide(verdict="revise", edits="right"), Decide(which=1, verdict="re
 _AGAIN = (Decide(by="bob", verdict="reject", again=True), Simple("tell"), Simple("tell"), Simple("tell"))
 
 KEPT: dict[str, Script] = {
-    # Paused, the agent holds the one answer, and starts no fresh history while the other is asked again.
+    # While paused, the agent holds one answer, and must not continue as new while the other is asked again.
     "an answer while another question is revised": Script(
         (
             Rules(
@@ -33,8 +33,8 @@ KEPT: dict[str, Script] = {
             Simple("resume"),
         ),
     ),
-    # Paused, one question expires and is given up while the other is asked again; its answer must come along
-    # into the history that then starts afresh.
+    # While paused, one question expires and is given up while the other is asked again; its answer must be
+    # carried into the history that is then started.
     "an expired question beside one that is asked again": Script(
         (
             Rules(

@@ -1,7 +1,7 @@
-"""The rules of approval told a second time, in plain Python, from what the documentation promises.
+"""The rules of approval reimplemented in plain Python, from what the documentation promises.
 
-It imports nothing of the kit, so that the two cannot be wrong in the same way. Time is a duration since the
-agent began; a word is taken at the moment it was given, also where no worker ran then.
+It imports nothing from the kit, so that the two cannot share a bug. Time is a duration since the agent began;
+a decision counts from the moment it was sent, even if no worker was running.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 ENVELOPE = timedelta(days=14)
-# Real time passes while a sequence is played; what falls due this close together has no certain order.
+# Real time passes while a script is played; the order of events this close together is uncertain.
 SLACK = timedelta(minutes=2)
 
 
 class UncertainOrderError(Exception):
-    """Two things fall due so close together that either may come first."""
+    """Two events are so close together that either may come first."""
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What a policy says; durations from the question."""
+    """A policy's rules; durations count from the question."""
 
     approvers: tuple[str, ...]
     quorum: int = 1
@@ -38,7 +38,7 @@ class Rules:
 
 @dataclass(frozen=True)
 class Word:
-    """A decision as it was sent. `flaw` names what is wrong with its envelope."""
+    """A decision as sent. `flaw` names what is wrong with its envelope."""
 
     id: str
     request: str
@@ -70,7 +70,7 @@ class Ask:
 
 @dataclass
 class Model:
-    """What the agent should be like."""
+    """The state the agent should be in."""
 
     rules: dict[str, Rules]
     requester: str
@@ -84,7 +84,7 @@ class Model:
     open: dict[str, Ask] = field(default_factory=dict)
     closed: dict[str, str] = field(default_factory=dict)
     waiting: list[Word] = field(default_factory=list)
-    # Each decision that was judged: its id, and the reasons that may be given; none where it counted.
+    # Each judged decision: its id, and the acceptable reasons; none if it counted.
     judged: list[tuple[str, frozenset[str]]] = field(default_factory=list)
     orders: list[tuple[str, int]] = field(default_factory=list)
     ended: dict[str, str] = field(default_factory=dict)
@@ -93,7 +93,7 @@ class Model:
     _arrived: list[Word] = field(default_factory=list)
 
     def begin(self) -> None:
-        """The agent has fetched the fact and asks everything."""
+        """The agent has fetched the fact, and asks everything."""
         for what in self.rules:
             self._ask(what, {"what": what, "value": self.value})
 
@@ -113,10 +113,10 @@ class Model:
         self.absent = True
 
     def come_back(self) -> None:
-        """A worker runs again: what fell due, then what was said after it."""
+        """A worker runs again: first what fell due, then what was said after it."""
         self.absent = False
         for at, ask, step in self._due_by(self.clock):
-            # What was said before still counts.
+            # What was said earlier still counts.
             self._take_arrived(before=at)
             if self.open.get(ask.id) is ask:
                 self._fire(ask, step)
@@ -135,13 +135,13 @@ class Model:
             self._let_go()
 
     def reach(self, duration: timedelta) -> timedelta:
-        """The duration nearest to this one that ends at no moment where something falls due."""
+        """The nearest longer duration that does not end close to an event."""
         while any(abs(at - self.clock - duration) <= SLACK for at in self._all_dues()):
             duration += SLACK
         return duration
 
     def pass_time(self, duration: timedelta) -> None:
-        """Time passes under a worker; without one it stops where something falls due."""
+        """Let time pass; without a worker it stops where something falls due."""
         target = self.clock + duration
         while due := self._next_due(target):
             at, ask, step = due
@@ -152,7 +152,7 @@ class Model:
         self.clock = target
 
     def adopt(self, ids: dict[str, str]) -> None:
-        """Take over which of two questions asked in the same moment came first; that is nobody's promise."""
+        """Adopt the agent's order of two questions asked at the same moment, which nothing promises."""
         twins = [self.open[id] for id in self.opened_now if id in self.open]
         if len(twins) != 2 or twins[0].opened != twins[1].opened or twins[0].what == twins[1].what:
             return
@@ -162,12 +162,12 @@ class Model:
             self.open.update({first.id: first, second.id: second})
 
     def next_due(self, by: timedelta) -> timedelta | None:
-        """When something falls due next, no later than this."""
+        """When something next falls due, no later than `by`."""
         due = self._next_due(by)
         return due[0] if due else None
 
     def _all_dues(self) -> Iterator[timedelta]:
-        """Every moment that can fall due, those of questions to come included, as far as it matters here."""
+        """Every relevant moment at which something can fall due, also for questions yet to come."""
         for ask in self.open.values():
             rules = self.rules[ask.what]
             rounds = range(8) if rules.expires_after and rules.on_expiry != "give_up" else range(1)
@@ -240,7 +240,7 @@ class Model:
     def _judge(self, word: Word) -> None:
         ask = self.open.get(word.request)
         if ask is None:
-            # One that came just as the request ended may also be told what else is wrong with it.
+            # A decision that arrived just as the request ended may also be told what else is wrong with it.
             reasons = {"closed"} | ({word.flaw} if word.flaw else set())
             if self.closed[word.request] == "expired":
                 reasons |= {"expired", "stale", "stranger", "requester", "edits", "again"}
@@ -268,7 +268,7 @@ class Model:
         rules = self.rules[ask.what]
         if word.flaw:
             yield word.flaw
-        # One that came long before its question was asked.
+        # A decision may have arrived long before its question was asked.
         left = word.at + ENVELOPE - self.clock
         if abs(left) <= SLACK:
             raise UncertainOrderError

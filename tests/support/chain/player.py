@@ -1,4 +1,4 @@
-"""Plays scripts with a real agent on the real server, and holds it against the model after every step."""
+"""Plays scripts with a real agent on the real server, and compares it with the model after every step."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from tests.support.chain.scripts import GROUPS, Action, Advance, AtOnce, Decide,
 from tests.support.chain.world import START_VALUE, ChainInput, Market
 from tests.support.stage import OWNER, Stage
 
-# Words of a refusal, and which reason of the model's they give.
+# Words in a refusal, and the model's reason they stand for.
 REASONS = {
     "unsigned": "unsigned",
     "does not fit the decision": "forged",
@@ -61,27 +61,27 @@ REASONS = {
 
 
 class DisagreementError(AssertionError):
-    """The agent is not as the model says."""
+    """The agent differs from the model."""
 
 
 @dataclass
 class Tally:
-    """What happened in all sequences together: a run that met too little proves too little."""
+    """Counts what happened in all sequences together: a run that met too little proves too little."""
 
     met: Counter[str] = field(default_factory=Counter)
 
     def missing(self, *wanted: str) -> list[str]:
-        """What of this never happened."""
+        """Which of these never happened."""
         return [each for each in wanted if not self.met[each]]
 
 
 class Desk:
-    """A place where one script after another is played: a stage with a worker and a task queue of its own."""
+    """A place to play one script after another: a stage with its own worker and task queue."""
 
     def __init__(
         self, client: Client, settings: Settings, number: int, tally: Tally, patience: float
     ) -> None:
-        # One of them keeps nothing in its cache: every task there replays the agent's history.
+        # One desk caches nothing: every task there replays the agent's history.
         own = settings.but(task_queue=f"desk-{number}")
         self.stage = Stage(client, own, cached=0 if number == 0 else 1000)
         self.stage.agents = [ChainAgent]
@@ -93,7 +93,7 @@ class Desk:
         """Play one script to its end.
 
         Raises:
-            DisagreementError: the agent is not as the model says; tells after which action.
+            DisagreementError: the agent differs from the model; says after which action.
         """
         rules = dict(zip(("buy", "sell"), script.rules, strict=False))
         input = ChainInput(questions={what: policy_of(each) for what, each in rules.items()})
@@ -119,12 +119,12 @@ class Scene:
         self.desk, self.stage, self.agent, self.model = desk, desk.stage, agent, model
         self.met = desk.tally.met
         self.sent: list[tuple[Decision, Word]] = []
-        # By the agent's clock, when the model's stood at nothing.
+        # The agent's time at the model's zero.
         self.began = datetime.max
-        # Time that was to pass when the agent's next task found no worker.
+        # Time still to pass when the agent's next task found no worker.
         self.forward: asyncio.Task[None] | None = None
         self.to_pass = timedelta()
-        # Whether the agent did something that no waiting makes right.
+        # Whether the agent did something that no waiting can undo.
         self.beyond = False
 
     async def play(self, script: Script) -> None:
@@ -150,7 +150,7 @@ class Scene:
             self.met["ended"] += 1
 
     async def clear(self) -> None:
-        """Leave the desk as the next script expects it."""
+        """Reset the desk for the next script."""
         if self.model.absent:
             await self.stage.work()
         if self.forward:
@@ -162,12 +162,12 @@ class Scene:
             try:
                 await self.agent.terminate("the script is over")
             except RPCError as error:
-                # It has just ended by itself.
+                # It has just ended on its own.
                 if error.status != RPCStatusCode.NOT_FOUND:
                     raise
 
     async def do(self, action: Action) -> None:
-        """Let it happen to the agent and to the model."""
+        """Apply the action to the agent and to the model."""
         match action:
             case Decide():
                 await self.decide(action)
@@ -201,18 +201,18 @@ class Scene:
                 await self.stage.work()
 
     async def keep_up(self) -> None:
-        """Let the time pass in the model that has passed for the agent by itself: minutes, maybe."""
+        """Let the model catch up with the agent's own time, maybe by minutes."""
         passed = await self.stage.skipper.get_current_time(self.agent) - self.began - self.model.clock
         if passed > timedelta():
             self.model.pass_time(passed)
 
     async def look(self) -> None:
-        """Look at what each open request rests on; it tells how the fact stands, and changes nothing."""
+        """Refresh the premises of each open request; shows the fact's status, and changes nothing."""
         for ask in list(self.model.open.values()):
             try:
                 found = await self.agent.execute_update("look", ask.id, result_type=ApprovalRequest)
             except (WorkflowUpdateFailedError, RPCError):
-                continue  # too soon after the last, or the agent ends
+                continue  # too soon after the last look, or the agent is ending
             now, seen = str(self.model.value), str(ask.plan["value"])
             shown = [(each.seen, each.now, not each.drift) for each in found.premises] if found else []
             expected = [(seen, now, seen == now) if self.model.reachable else (seen, "", False)]
@@ -224,7 +224,7 @@ class Scene:
         await self.agent.signal(name, *argument)
 
     async def decide(self, *actions: Decide) -> None:
-        """Send decisions, one right after the other."""
+        """Send decisions in immediate succession."""
         now = await self.stage.skipper.get_current_time(self.agent)
         made = [self.made(action, now) for action in actions]
         heard = []
@@ -232,7 +232,7 @@ class Scene:
             try:
                 await self.signal("decide", decision)
             except RPCError as error:
-                # The first of two may have ended the agent; what the server took before that is recorded.
+                # The first of two may have ended the agent; what the server accepted before that is recorded.
                 if error.status != RPCStatusCode.NOT_FOUND or not heard:
                     raise
                 break
@@ -241,7 +241,7 @@ class Scene:
             self.model.hear(word)
 
     def made(self, action: Decide, now: datetime) -> tuple[Decision, Word]:
-        """The decision, signed as the script says, and what the model is told of it."""
+        """The decision, signed as the script says, and the model's version of it."""
         if action.again and self.sent:
             return self.sent[-1]
         ask = self.target(action)
@@ -275,20 +275,20 @@ class Scene:
         return self.sent[-1]
 
     def target(self, action: Decide) -> Ask:
-        """The request that a decision names."""
+        """The request that a decision is for."""
         model = self.model
         asks = list(model.open.values()) or [Ask("desk-1", "buy", {"what": "buy", "value": 10}, model.clock)]
         ask = asks[action.which % len(asks)]
         closed = list(model.closed)
         if action.request == "future":
-            # The next one, should it be asked about the same plan.
+            # The next request, assuming it is about the same plan.
             return Ask(f"desk-{model.asked + 1}", ask.what, ask.plan, model.clock)
         if closed and (action.request == "closed" or not model.open):
             return Ask(closed[action.which % len(closed)], ask.what, ask.plan, model.clock)
         return ask
 
     def sealed(self, decision: Decision, flaw: str, now: datetime) -> Decision:
-        """The decision in its envelope, good or not."""
+        """The decision in its envelope, valid or not."""
         signer, agent = self.stage.signer, self.agent.id
         match flaw:
             case "unsigned":
@@ -305,7 +305,7 @@ class Scene:
         return signer.sign(decision, agent, now)
 
     async def advance(self, duration: timedelta) -> None:
-        """Let time pass, moment by moment."""
+        """Let time pass, event by event."""
         rounds = [each.expires_after for each in self.model.rules.values() if each.expires_after]
         while rounds and duration / min(rounds) > 5:
             duration /= 4
@@ -315,7 +315,7 @@ class Scene:
         now = await self.stage.skipper.get_current_time(self.agent)
         began, end = self.model.clock, self.model.clock + self.model.reach(duration)
         while due := self.model.next_due(end):
-            # All at once would not do: the server skips also what a history that starts afresh has yet to do.
+            # Not in one step: the server also skips what a freshly continued history has yet to do.
             self.model.pass_time(due + timedelta(minutes=1) - self.model.clock)
             await self.forward_to(now + self.model.clock - began)
             await self.agrees("time passed")
@@ -330,7 +330,7 @@ class Scene:
             return
         model = self.model
         if due := model.next_due(model.clock + duration):
-            # Little further: what comes then is for the worker that comes back.
+            # Only a little further: later events are for the worker that comes back.
             duration = due - model.clock + timedelta(minutes=3)
         duration = model.reach(duration)
         end = model.clock + duration
@@ -343,7 +343,7 @@ class Scene:
             return bool(self.forward and self.forward.done()) or await self.has_a_task()
 
         await eventually(stopped)
-        # Real seconds have passed since the question, by which the agent is ahead of the model's clock.
+        # The agent is ahead of the model's clock by the real seconds since the question.
         due_at = target - self.to_pass - timedelta(minutes=1)
         if await self.stage.skipper.get_current_time(self.agent) < due_at:
             raise UncertainOrderError
@@ -353,19 +353,19 @@ class Scene:
         self.met["overdue without a worker" if self.to_pass else "time without a worker"] += 1
 
     async def has_a_task(self) -> bool:
-        """Whether the agent has something to do that waits for a worker."""
+        """Whether the agent has a task waiting for a worker."""
         described = await self.agent.describe()
         return described.raw_description.HasField("pending_workflow_task")
 
     async def forward_to(self, moment: datetime) -> None:
-        """Move the agent's time to a moment; a history that starts afresh on the way cuts a move short."""
+        """Skip the agent's time to a moment; a continue-as-new on the way cuts a skip short."""
         while (left := moment - await self.stage.skipper.get_current_time(self.agent)) > timedelta(seconds=1):
             moved = await self.stage.skipper.fast_forward(self.agent, left)
             if not moved and (await self.agent.describe()).status != WorkflowExecutionStatus.RUNNING:
                 return
 
     async def come_back(self) -> None:
-        """A worker runs again, and the time passes that could not."""
+        """Start a worker again, and let the remaining time pass."""
         before = (await self.agent.describe()).run_id
         await self.stage.work()
         self.model.come_back()
@@ -374,20 +374,20 @@ class Scene:
             if self.model.reach(to_pass) != to_pass:
                 raise UncertainOrderError
             if self.model.next_due(self.model.clock + to_pass):
-                # The server may go on before a fresh history has set its timers.
+                # The server may skip ahead before the new history has set its timers.
                 raise UncertainOrderError
             await self.forward
             self.forward = None
             self.model.pass_time(to_pass)
             if self.model.opened_now and (await self.agent.describe()).run_id != before:
-                # The server goes on before the first task of a fresh history, which may be what asks.
+                # The server skips ahead of the first task of a new history, which may be what asks.
                 raise UncertainOrderError
 
     async def agrees(self, when: str) -> None:
-        """Wait until the agent is as the model says.
+        """Wait until the agent agrees with the model.
 
         Raises:
-            DisagreementError: it does not get so, or did what cannot be undone; tells in what.
+            DisagreementError: it does not, or did something irreversible; the message says what.
         """
         deadline = asyncio.get_running_loop().time() + self.desk.patience
         pause = 0.01
@@ -406,7 +406,7 @@ class Scene:
             return [f"the agent did not answer: {error}"]
 
     async def differences(self) -> list[str]:
-        """In what the agent differs from the model now, a line each."""
+        """How the agent differs from the model now, a line each."""
         model = self.model
         view = await self.agent.query("approvals", result_type=ApprovalsView)
         model.adopt({each.question.removesuffix("?"): each.id for each in view.open})
@@ -464,7 +464,7 @@ class Scene:
 
 
 def policy_of(rules: Rules) -> ApprovalPolicy:
-    """The policy that says what the model's rules say."""
+    """The policy equivalent to the model's rules."""
     return ApprovalPolicy(
         approvers=rules.approvers,
         quorum=rules.quorum,

@@ -1,6 +1,6 @@
 """Scripts to play with an agent and its model: what may happen, in any order.
 
-They are plain data, drawn before anything happens, so that a failing one shrinks and can be read.
+They are plain data, drawn in advance, so that a failing one shrinks and is readable.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Advance:
 
 @dataclass(frozen=True)
 class Move:
-    """The fact gets another value."""
+    """The fact changes its value."""
 
     value: int
 
@@ -77,7 +77,7 @@ def _minutes(*choices: int) -> st.SearchStrategy[timedelta]:
 
 @st.composite
 def rules(draw: st.DrawFn, apart: timedelta = timedelta()) -> Rules:
-    """A policy that can be fulfilled; its durations are odd, so that no two of them coincide."""
+    """A satisfiable policy; its durations are odd, so that no two of them coincide."""
     approvers = draw(
         st.sampled_from(
             [("ann", "bob", "cid"), ("ann", "@desk", "bob"), ("ann", "bob", "owner-1"), ("@desk",)]
@@ -137,7 +137,7 @@ _simple = st.sampled_from(
 _time = st.builds(Advance, _minutes(15, 60, 60, 120, 360, 1440, 15 * 1440))
 _fact = st.builds(Move, st.sampled_from([10, 11, 12]))
 _at_once = st.builds(AtOnce, decisions, decisions)
-# Some things happen only together: a worker is away while time passes and people decide.
+# Some things only make sense together: a worker is away while time passes and people decide.
 _leave, _back = st.just(Simple("leave")), st.just(Simple("back"))
 bits = st.one_of(
     *(st.tuples(each) for each in (_good, _good, _good, _revise, _flawed, _flawed, _any, _at_once)),
@@ -152,7 +152,7 @@ bits = st.one_of(
 
 @st.composite
 def scripts(draw: st.DrawFn, longest: int) -> Script:
-    """One or two questions, and what happens: up to so many bits of one to four actions."""
+    """One or two questions, and up to `longest` groups of one to five actions."""
     first = draw(rules())
     second = draw(st.none() | rules(apart=timedelta(minutes=7)))
     happens = draw(st.lists(bits, min_size=3, max_size=longest))

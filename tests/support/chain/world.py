@@ -1,4 +1,4 @@
-"""The world of the agent that the model is held against: what it takes, and a market of its own facts."""
+"""The world of the agent compared with the model: its input, and a market with a fact for each agent."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class ChainInput(AgentInput):
 
 
 class ChainMemory(BaseModel):
-    """What is asked now, and how questions ended."""
+    """The current plans, and how questions ended."""
 
     plans: dict[str, ErrandPlan] = Field(default_factory=dict)
     words: dict[str, str] = Field(default_factory=dict)
 
 
 class Market(World):
-    """A world in which every agent has a fact of its own, which may move or be out of reach."""
+    """A world in which every agent has its own fact, which may move or be out of reach."""
 
     def __init__(self, authority: Authority) -> None:
         super().__init__(authority)
@@ -44,5 +44,5 @@ class Market(World):
         return FactValue(value=self.values.get(agent, START_VALUE))
 
     def orders(self, agent: str) -> list[Confirmation]:
-        """What was done for an agent."""
+        """The orders placed for an agent."""
         return [each for key, each in self.acted.items() if key.startswith(f"{agent}:")]

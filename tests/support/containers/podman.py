@@ -1,4 +1,4 @@
-"""Podman with a store of its own, so that stand-ins for official images never meet the real ones."""
+"""Podman with its own store, so that stand-ins for official images never mix with real ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
-# Images are kept from run to run; the next one builds only what has changed.
+# Images are kept between runs; each run builds only what has changed.
 STORE = Path.home() / ".cache" / "hibernaut" / "containers"
 BASE = "localhost/hibernaut-base:bookworm"
 PROGRAMS = ("podman", "debootstrap", "runc", "iptables")
@@ -47,7 +47,7 @@ def what_is_missing() -> str:
 
 
 class Podman:
-    """Runs podman. Every failure raises ``CalledProcessError`` with what it printed."""
+    """Runs podman. Every failure raises ``CalledProcessError`` with its output."""
 
     def __init__(self) -> None:
         STORE.mkdir(parents=True, exist_ok=True)
@@ -60,7 +60,7 @@ class Podman:
         }
 
     def __call__(self, *words: str | Path, timeout: float = 300, stdin: bytes | None = None) -> str:
-        """Run it; its standard output."""
+        """Run podman and return its standard output."""
         return self.program("podman", *words, timeout=timeout, stdin=stdin)
 
     def program(
@@ -71,7 +71,7 @@ class Podman:
         cwd: Path = ROOT,
         environment: Mapping[str, str] | None = None,
     ) -> str:
-        """Run any program that works with the store; its standard output."""
+        """Run any program that uses the store and return its standard output."""
         done = subprocess.run(
             [str(word) for word in words],
             cwd=cwd,
@@ -82,7 +82,7 @@ class Podman:
             check=False,
         )
         if done.returncode:
-            # What a package says of its failure is on standard output.
+            # Package managers print errors to standard output.
             sys.stderr.write(
                 done.stdout.decode(errors="replace")[-4000:] + done.stderr.decode(errors="replace")
             )
@@ -99,7 +99,7 @@ class Podman:
         )
 
     def make_base(self) -> None:
-        """Debian with its own Python, in place of the base that the Dockerfile names."""
+        """Make a Debian image with its own Python, in place of the Dockerfile's base."""
         if self.has(BASE):
             return
         folder = STORE / "base"
@@ -112,7 +112,7 @@ class Podman:
             "apt-get clean",
             "rm -rf /var/lib/apt/lists/* /usr/share/doc /usr/share/man /usr/share/locale /var/cache/debconf",
         )
-        # The caller's folder for temporary files is not in there.
+        # The caller's temporary folder does not exist in there.
         inside = {"TMPDIR": "/tmp"}
         self.program("chroot", folder, "sh", "-ec", " && ".join(steps), timeout=1800, environment=inside)
         packed = STORE / "base.tar"
@@ -122,7 +122,7 @@ class Podman:
         shutil.rmtree(folder)
 
     def has(self, image: str) -> bool:
-        """Whether the store has it."""
+        """Whether the store has the image."""
         try:
             self("image", "exists", image)
         except subprocess.CalledProcessError:
@@ -130,17 +130,17 @@ class Podman:
         return True
 
     def build_target(self, target: str) -> str:
-        """Build a target of our own Dockerfile; its name."""
+        """Build a target of our own Dockerfile and return the image's name."""
         self.make_base()
         self.build(f"localhost/hibernaut-{target}", ROOT / "deploy" / "Dockerfile", ROOT, "--target", target)
         return f"localhost/hibernaut-{target}"
 
 
 def until(found: Callable[[], object], what: str, seconds: float = 300) -> object:
-    """Ask until there is something; what it is.
+    """Poll until there is a result, and return it.
 
     Raises:
-        AssertionError: nothing came of it in time.
+        AssertionError: there was none in time.
     """
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -150,7 +150,7 @@ def until(found: Callable[[], object], what: str, seconds: float = 300) -> objec
     raise AssertionError(f"not in {seconds:.0f} s: {what}")
 
 
-# As the compose file has every container of ours.
+# The options that the compose file gives to every container of ours.
 CONFINED: Sequence[str] = (
     *("run", "--rm", "--read-only", "--tmpfs", "/tmp"),
     *("--cap-drop", "ALL", "--security-opt", "no-new-privileges"),

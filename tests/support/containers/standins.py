@@ -1,4 +1,4 @@
-"""The same programs as in the official images, under their names: those cannot be had everywhere."""
+"""Stand-ins with the same programs and names as the official images, which are not available everywhere."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ as "$bin/postgres" -D "$data" -c listen_addresses='*' -c unix_socket_directories
 
 @dataclass(frozen=True)
 class StandIn:
-    """How an image is made: steps of its Dockerfile, and files that they copy by name."""
+    """How to build an image: steps of its Dockerfile, and the files they copy."""
 
     steps: tuple[str, ...]
     files: dict[str, str] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class StandIn:
 
 
 def stand_ins() -> dict[str, StandIn]:
-    """By the names of the official images, without a version.
+    """Stand-ins by the official images' names, without versions.
 
     Raises:
         NotStartedError: Go is missing, which builds Temporal's server.
@@ -52,13 +52,13 @@ def stand_ins() -> dict[str, StandIn]:
     return {
         "docker.io/library/postgres": StandIn(
             (
-                # Where its packages link to manuals, which the base has not.
+                # Its packages link manuals there, and the base lacks these folders.
                 "RUN mkdir -p /usr/share/man/man1 /usr/share/man/man7"
                 " && apt-get update && apt-get install -y --no-install-recommends postgresql"
                 " && rm -rf /var/lib/postgresql/*/main",
                 "COPY start.sh /start.sh",
                 "VOLUME /var/lib/postgresql/data",
-                # As the official one: the server ends at once, in order.
+                # As in the official image: a fast, orderly shutdown.
                 "STOPSIGNAL SIGINT",
                 'CMD ["sh", "/start.sh"]',
             ),
@@ -86,7 +86,7 @@ def stand_ins() -> dict[str, StandIn]:
 
 
 def build_stand_ins(podman: Podman, images: set[str]) -> None:
-    """Build those of `images`, named with their versions, that are no images of our own."""
+    """Build stand-ins for those of `images`, named with versions, that are not our own."""
     podman.make_base()
     known = stand_ins()
     for image in sorted(images):

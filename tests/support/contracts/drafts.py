@@ -1,5 +1,5 @@
 # ruff: noqa: E501 -- clauses are long sentences
-"""Contracts made up from a seed, between neutral parties, with flaws that are known."""
+"""Contracts generated from a seed, between neutral parties, with known flaws."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KINDS = (
 
 @dataclass
 class Draft:
-    """A contract: numbered sections, each a heading and its paragraphs, and which rules it breaks."""
+    """A contract: numbered sections, each with a heading and paragraphs, and the rules it breaks."""
 
     title: str
     sections: list[tuple[str, list[str]]]
@@ -28,7 +28,7 @@ class Draft:
 
 @dataclass(frozen=True)
 class Flaw:
-    """A rule that a contract breaks, and how: the heading it changes, and what it says instead."""
+    """A broken rule, and how: the heading it changes, and the text instead."""
 
     rule: str
     heading: str
@@ -126,7 +126,7 @@ FLAWS = (
 
 
 def draft(seed: int, *, flaws: int | None = None, length: int = 1) -> Draft:
-    """A contract; `length` repeats its services, so that it is as long as wanted."""
+    """A contract; `length` repeats its services, to make it as long as wanted."""
     pick = random.Random(seed)
     s, c = pick.choice(PARTIES)
     months = pick.choice(("twelve (12)", "twenty-four (24)"))
@@ -200,7 +200,7 @@ def draft(seed: int, *, flaws: int | None = None, length: int = 1) -> Draft:
         else:
             sections[flaw.heading] = [flaw.text(s, c)]
     if broken & {"liability_cap.stated"}:
-        # Numbers move where a section is gone; what referred to it may refer to nothing.
+        # A removed section shifts the numbers, so references may point to nothing.
         sections.setdefault(
             "Survival", ["The obligations in Section 6 survive termination of this Agreement."]
         )

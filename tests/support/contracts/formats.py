@@ -1,4 +1,4 @@
-"""A draft as text, Markdown, HTML, DOCX and PDF; the same draft gives the same bytes."""
+"""Renders a draft as text, Markdown, HTML, DOCX and PDF, deterministically."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def as_markdown(contract: Draft) -> bytes:
 
 
 def as_html(contract: Draft) -> bytes:
-    """Lists in lists, numbered by the browser."""
+    """Nested lists, numbered by the browser."""
     body = "".join(
         f"<li><b>{escape(heading)}</b>" + "".join(f"<p>{escape(text)}</p>" for text in paragraphs) + "</li>"
         for _, heading, paragraphs in _numbered(contract)
@@ -47,7 +47,7 @@ def as_html(contract: Draft) -> bytes:
 
 
 def as_docx(contract: Draft) -> bytes:
-    """Automatic numbers at two levels; a tracked change where the draft has one."""
+    """Automatic numbers at two levels, and the draft's tracked change, if it has one."""
     list_xml = levels(
         ("decimal", "%1.", '<w:pStyle w:val="H1"/>'), ("decimal", "%1.%2", '<w:pStyle w:val="C2"/>')
     )
@@ -129,7 +129,7 @@ def write_contracts(
     length: int = 1,
     formats: tuple[str, ...] = tuple(FORMATS),
 ) -> dict[str, Draft]:
-    """Contracts of all formats in folders of twenty, by path; with `hostile` some that cannot be read."""
+    """Write contracts of all formats in folders of twenty; with `hostile`, also some unreadable ones."""
     made: dict[str, Draft] = {}
     for number in range(count):
         contract = draft(number, length=length)
@@ -150,7 +150,7 @@ def write_contracts(
 
 
 def unreadable() -> dict[str, bytes]:
-    """Documents that are set aside, each for a reason of its own."""
+    """Documents that get set aside, each for a different reason."""
     bomb = io.BytesIO()
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("word/document.xml", b"<a>" + b" " * 60_000_000 + b"</a>")

@@ -1,4 +1,4 @@
-"""A stage for the contract auditor: real activities, and a log of readings that Temporal does not keep."""
+"""A stage for the contract auditor: real activities, and a log of readings outside Temporal."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from workflows.contract_auditor import ContractAuditor, ContractReader
 
 
 class Witness:
-    """Reads documents, and writes down which and when, in a file that several processes may share."""
+    """Reads documents, and logs which and when, in a file that several processes may share."""
 
     def __init__(self, log: Path) -> None:
         self._log = log
@@ -52,13 +52,13 @@ class Witness:
         return read_and_judge(auditor, name, digest, data, media_type, beat)
 
     def readings(self) -> list[tuple[float, str]]:
-        """When each reading began, and the digest of what was read."""
+        """When each reading began, and the digest of the document."""
         lines = self._log.read_text().splitlines() if self._log.exists() else []
         return [(float(at), digest) for at, digest in map(str.split, lines)]
 
 
 class StubbornModel:
-    """A language model inside the process that always gives the same answer."""
+    """An in-process language model that always gives the same answer."""
 
     def __init__(self, answer: str) -> None:
         self.answer = answer

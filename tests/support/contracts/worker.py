@@ -1,4 +1,4 @@
-"""A worker that writes down what it reads: `python -m tests.support.contracts.worker LOG PAUSE`."""
+"""A worker that logs what it reads: `python -m tests.support.contracts.worker LOG PAUSE`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.contracts.stage import Witness
 
 
 class SlowWitness(Witness):
-    """A witness that takes its time, so that a kill meets contracts that are being read."""
+    """A slow witness, so that a kill hits contracts being read."""
 
     def __init__(self, log: Path, pause: float) -> None:
         super().__init__(log)
@@ -34,7 +34,7 @@ class SlowWitness(Witness):
 
 
 async def work(witness: Witness, settings: Settings) -> None:
-    """Work until SIGTERM, with everything that a worker has but for the reader."""
+    """Work until SIGTERM, with a real worker's activities except for the reader."""
     client = await connect(settings)
     reports = ReliableReports(client)
     artifacts = ArtifactStore.of(settings)

@@ -1,4 +1,4 @@
-"""An agent that plans on a fact, waits to be woken, asks, and acts if the fact still holds."""
+"""An agent that plans based on a fact, waits to be woken, asks, and acts if the fact still holds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ with workflow.unsafe.imports_passed_through():
     )
 from workflows.core.agent import LONG_ACTION, READ, Action, Agent, Premise
 
-# A worker's death shows after four seconds, in place of thirty.
+# A worker's death shows after four seconds instead of thirty.
 SOON = replace(LONG_ACTION, heartbeat=timedelta(seconds=4))
 
 

@@ -1,8 +1,8 @@
-"""A worker for the drift agent as a process of its own, to be killed.
+"""A worker process for the drift agent, to be killed.
 
-Started as `python -m tests.support.drift.worker`.
+Run it with `python -m tests.support.drift.worker`.
 
-Takes the data folder, the task queue and the folder of the world; the address from `TEMPORAL_ADDRESS`.
+Arguments: data folder, task queue, folder of the world. The address comes from `TEMPORAL_ADDRESS`.
 """
 
 from __future__ import annotations

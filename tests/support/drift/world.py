@@ -1,4 +1,4 @@
-"""The world of the agent whose facts drift: files of values and orders, so that processes can share it."""
+"""The drift agent's world: values and orders as files, so that processes can share it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TOLERANCES: Mapping[str, Tolerance] = {
 
 
 class DriftInput(AgentInput):
-    """Which of `TOLERANCES` the agent allows."""
+    """The tolerance, from `TOLERANCES`, that the agent allows."""
 
     tolerance: str
 
@@ -44,7 +44,7 @@ class Place(BaseModel):
 
 
 class Found(BaseModel):
-    """The value, whatever it is."""
+    """The value, of any type."""
 
     value: JsonValue
 
@@ -56,7 +56,7 @@ class OrderPlan(BaseModel):
 
 
 class Order(BaseModel):
-    """The argument of the destructive activity; `fence` is the value that the final validation saw."""
+    """The argument of the destructive activity; `fence` is the value seen by the final validation."""
 
     plan: OrderPlan
     fence: JsonValue = None
@@ -70,7 +70,7 @@ class Ordered(BaseModel):
 
 
 class DriftResult(BaseModel):
-    """What became of it: the order, or why there is none."""
+    """The outcome: the order, or why there is none."""
 
     ordered: Ordered | None
     drifts: list[str]
@@ -88,22 +88,22 @@ class DriftWorld:
 
     @property
     def stops_before_acting(self) -> Path:
-        """While this file is there, an action that has arrived does not begin."""
+        """While this file exists, an action that has arrived does not begin."""
         return self.folder / "stops-before-acting"
 
     def stopped(self) -> set[str]:
-        """The agents whose action has arrived and not begun."""
+        """Agents whose action has arrived but not begun."""
         return {file.stem for file in self.folder.glob("*.stopped")}
 
     def set(self, agent: str, value: JsonValue, *, failures: int = 0) -> None:
-        """The agent's fact is `value` from now on; the first fetches fail, for ever where below zero."""
+        """Set the agent's fact to `value`; the first `failures` fetches fail, all of them if negative."""
         text = json.dumps({"value": value, "failures": failures})
         file = self.folder / f"{agent}.value"
         file.with_suffix(".new").write_text(text)
         file.with_suffix(".new").rename(file)
 
     def orders(self, agent: str) -> list[Any]:
-        """The values that orders were placed at."""
+        """The values at which orders were placed."""
         return [json.loads(file.read_text()) for file in self.folder.glob(f"{agent}.*.order")]
 
     @activity.defn(name="fetch_value")
@@ -128,11 +128,12 @@ class DriftWorld:
         if self.stops_before_acting.exists():
             (self.folder / f"{agent}.stopped").touch()
             while True:
-                # One that were given up would keep its slot, which another agent's action needs.
+                # Keep heartbeating: an abandoned call would still occupy the slot that another agent's action
+                # needs.
                 activity.heartbeat()
                 await asyncio.sleep(0.2)
         key = self._authority.authorize(order.authorization, order.plan, activity.info()).key
-        # Two with one key would raise here.
+        # A second order with the same key raises here.
         with (self.folder / f"{agent}.{digest(key)[:12]}.order").open("x") as file:
             json.dump(order.fence, file)
         return Ordered(fence=order.fence)

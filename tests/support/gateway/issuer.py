@@ -1,4 +1,4 @@
-"""An OpenID Connect issuer on loopback, with keys to rotate and tokens of every good and bad kind."""
+"""An OpenID Connect issuer on loopback, with rotatable keys and tokens of every good and bad kind."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AUDIENCE = "hibernaut"
 
 
 class LocalIssuer(Serving):
-    """Serves its discovery document and its keys, and counts how often it is asked."""
+    """Serves its discovery document and its keys, and counts requests."""
 
     def __init__(self) -> None:
         routes = [Route("/.well-known/openid-configuration", self._discovery), Route("/keys", self._jwks)]
@@ -40,7 +40,7 @@ class LocalIssuer(Serving):
     def token(
         self, subject: str, scope: str, *, kid: str = "", algorithm: str = "RS256", **claims: Any
     ) -> str:
-        """A good token, but for what the arguments change."""
+        """A valid token, except for what the arguments change."""
         now = int(time.time())
         body = {
             "iss": self.name,
@@ -58,7 +58,7 @@ class LocalIssuer(Serving):
         return jwt.encode(body, key, algorithm=algorithm, headers={"kid": kid})
 
     def forged(self, subject: str, scope: str) -> str:
-        """HS256, with the public key as the secret: good for whoever lets the token choose the algorithm."""
+        """HS256 with the public key as secret: fools a verifier that lets the token choose the algorithm."""
         import base64
         import hashlib
         import hmac

@@ -1,4 +1,4 @@
-"""A gateway in this process, the people who use it, and agents that ask."""
+"""An in-process gateway, its users, and agents that ask."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PEOPLE = {"owner": ALL, "approver": ALL, "stranger": ALL, "member": ALL, "operat
 
 
 class GatewayWorld:
-    """The gateway at `address`; `http` is a client of it, `tokens` are by person."""
+    """The gateway at `address`, with the client `http`; tokens are by person."""
 
     def __init__(self, desk: Desk, settings: Settings, issuer: LocalIssuer) -> None:
         self.desk = desk
@@ -49,11 +49,11 @@ class GatewayWorld:
         return bearer(self.token(who))
 
     async def start(self, errand: str = "sleeps", **more: Any) -> str:
-        """An agent of `owner`."""
+        """Start an agent of `owner`."""
         return await self.agents.start("code-auditor", AuditInput(path=f"/x/{errand}", **more), owner="owner")
 
     async def asking(self, *approvers: str) -> tuple[str, ApprovalRequest]:
-        """An agent of `owner` that asks, and what it asks."""
+        """Start an agent of `owner` that asks; return it and its question."""
         id = await self.start("asks", apply=True, approvers=list(approvers or ("approver", "@treasury")))
         return id, (await self.until(id, lambda view: bool(view.requests))).requests[0]
 
@@ -70,7 +70,7 @@ class GatewayWorld:
         return f"{self.address}/approve/{ApprovalLink(**claims).token(self.desk.signer)}"
 
     async def view(self, id: str) -> AgentView:
-        """The agent as it says that it is."""
+        """The agent's own, live view."""
         return await self.until(id, lambda _: True)
 
     async def until(self, id: str, fits: Any) -> AgentView:
@@ -91,7 +91,7 @@ def without_date(answer: httpx.Response) -> dict[str, str]:
 
 
 async def session(http: httpx.AsyncClient, token: str) -> tuple[str, str]:
-    """The cookie of who signs in with the token, and what guards their forms."""
+    """Sign in with the token; return the cookie, and the CSRF token of forms."""
     answer = await http.post("/ui/sign-in", data={"token": token})
     assert answer.status_code == 303, answer.text
     cookie = answer.headers["set-cookie"].split(";")[0]

@@ -1,4 +1,4 @@
-"""A Kubernetes without machines: etcd, the API server and its controllers, on loopback."""
+"""A Kubernetes without nodes: etcd, the API server and its controllers, on loopback."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CONTROLLERS = (
     *("deployment-controller", "replicaset-controller", "job-controller", "disruption-controller"),
     *("garbage-collector-controller", "namespace-controller", "serviceaccount-controller"),
 )
-# Where the API server has objects of a kind.
+# API paths of each kind of object.
 PLACES = {
     "Deployment": "apis/apps/v1/namespaces/{}/deployments",
     "ReplicaSet": "apis/apps/v1/namespaces/{}/replicasets",
@@ -96,7 +96,7 @@ class Kubernetes:
         self.api = httpx.AsyncClient(
             base_url=f"https://127.0.0.1:{self.port}/",
             headers={"Authorization": f"Bearer {self._token}"},
-            # What it made for itself just now.
+            # Its certificate is self-signed.
             verify=False,
             timeout=30,
         )
@@ -122,12 +122,12 @@ class Kubernetes:
 
     async def _ready(self) -> bool:
         with contextlib.suppress(httpx.TransportError):
-            # The service account of a namespace comes with the controllers; the roles have to be there first.
+            # A namespace's service account comes from the controllers; the roles must exist first.
             return (await self.api.get("readyz")).status_code == 200
         return False
 
     def config_of(self, token: str) -> str:
-        """A kubeconfig of whoever has `token`."""
+        """A kubeconfig for the holder of `token`."""
         cluster = {"server": f"https://127.0.0.1:{self.port}", "insecure-skip-tls-verify": True}
         return json.dumps(
             {
@@ -141,7 +141,7 @@ class Kubernetes:
         )
 
     async def run(self, name: str, *arguments: str, environment: Mapping[str, str] | None = None) -> Process:
-        """Start one of the programs, which ends with the cluster."""
+        """Start a program, which ends with the cluster."""
         process = await start_child(
             [str(await asyncio.to_thread(build, name)), *arguments],
             environment={"PATH": os.environ["PATH"], "HOME": str(self.folder), **(environment or {})},
@@ -151,12 +151,12 @@ class Kubernetes:
         return process
 
     async def stop(self, process: Process) -> None:
-        """End a program before the cluster ends."""
+        """Stop a program before the cluster ends."""
         self._children.remove(process)
         await end_child(process, 20)
 
     async def helm(self, *arguments: str, fails: bool = False) -> str:
-        """Run helm; what it printed, and of a failure what it complained of."""
+        """Run helm and return its output, or its errors if it is to fail."""
         program = await asyncio.to_thread(build, "helm")
         process = await asyncio.create_subprocess_exec(
             str(program),
@@ -170,7 +170,7 @@ class Kubernetes:
         return (err if fails else out).decode()
 
     async def make(self, document: Mapping[str, Any]) -> None:
-        """Make or change an object as its manifest says."""
+        """Create or update an object from its manifest."""
         kind, version = document["kind"], document["apiVersion"]
         metadata = document["metadata"]
         base = "api" if version == "v1" else "apis"
@@ -186,7 +186,7 @@ class Kubernetes:
         assert answer.is_success, answer.text
 
     async def namespace(self, name: str) -> None:
-        """A namespace that takes none but pods of the restricted standard."""
+        """Create a namespace that only admits pods of the restricted standard."""
         labels = {"pod-security.kubernetes.io/enforce": "restricted"}
         await self.make(
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
@@ -210,7 +210,7 @@ class Kubernetes:
         """Change an object, or its `status` or `scale`."""
         place = f"{PLACES[kind].format(namespace)}/{name}"
         answer = await self.api.patch(f"{place}/{part}" if part else place, json=dict(change), headers=MERGE)
-        # A pod that has gone meanwhile needs no status.
+        # A deleted pod needs no status.
         assert answer.is_success or answer.status_code == 404, answer.text
 
     async def token(self, namespace: str, account: str) -> str:

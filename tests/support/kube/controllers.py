@@ -1,4 +1,4 @@
-"""What the chart works with: Temporal's worker controller and KEDA's operator, as processes."""
+"""Controllers the chart relies on: Temporal's worker controller and KEDA's operator, as processes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from testing.waiting import eventually
 from tests.support.kube.cluster import MERGE, Kubernetes
 from tests.support.kube.programs import CONTROLLER, KEDA, sources
 
-# It cannot be told another one.
+# The controller's fixed port.
 WEBHOOK_PORT = 9443
 SYSTEM = "controllers"
 KEDA_NAMESPACE = "keda"
@@ -31,7 +31,7 @@ ALLOWED = [
 
 
 def certificate(folder: Path) -> str:
-    """A certificate of loopback, its key, and itself as the authority; the certificate."""
+    """Write a loopback certificate, its key, and itself as the CA; return the certificate."""
     folder.mkdir(parents=True, exist_ok=True)
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
@@ -58,7 +58,7 @@ def certificate(folder: Path) -> str:
 
 
 async def install_definitions(cluster: Kubernetes) -> None:
-    """The kinds of both, and a namespace for what belongs to them."""
+    """Install the kinds of both, and a namespace for their objects."""
     await cluster.namespace(SYSTEM)
     crds = sources(*CONTROLLER) / "helm" / "temporal-worker-controller-crds"
     await cluster.helm("install", "definitions", str(crds), "--namespace", SYSTEM)
@@ -69,8 +69,8 @@ async def install_definitions(cluster: Kubernetes) -> None:
 async def start_keda(cluster: Kubernetes) -> None:
     """Run KEDA's operator as its service account, with its roles.
 
-    It takes deployments from zero to one and back; more than one would take its metrics server, which
-    Kubernetes' autoscaler asks.
+    The operator scales a Deployment between zero and one. More replicas would need KEDA's metrics server,
+    which Kubernetes' own autoscaler queries.
     """
     await cluster.namespace(KEDA_NAMESPACE)
     manifests = sources(*KEDA) / "config"
@@ -92,9 +92,9 @@ async def start_keda(cluster: Kubernetes) -> None:
 
 
 async def start_worker_controller(cluster: Kubernetes) -> None:
-    """Install its chart, with its roles and its webhook, and run it as its service account.
+    """Install its chart with roles and webhook, and run it as its service account.
 
-    The webhook is asked at an address, since nothing here routes to services.
+    The webhook is called at an address, since nothing here routes to services.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", WEBHOOK_PORT))
@@ -104,7 +104,7 @@ async def start_worker_controller(cluster: Kubernetes) -> None:
     os.chmod(chart, 0o755)
     (chart / "Chart.lock").unlink()
     described = yaml.safe_load((chart / "Chart.yaml").read_text())
-    # The chart of another program, which made certificates.
+    # The dependency is cert-manager's chart, which would make certificates.
     del described["dependencies"]
     (chart / "Chart.yaml").unlink()
     (chart / "Chart.yaml").write_text(yaml.safe_dump(described))

@@ -1,8 +1,8 @@
-"""Pods as processes of this machine: what a Deployment says is truly run, in a root of its own.
+"""Runs pods as processes of this machine: each pod of a Deployment really starts, in its own root directory.
 
-A pod sees the system's programs, its image (a checkout, at `/app`) and its volumes, and may write to these
-alone, as the user that its security context names, without capabilities. It shares the network, so it has an
-address of loopback, and what would listen at every address listens there.
+A pod sees the system's programs, its image (a checkout, at `/app`) and its volumes. It can write only to its
+volumes, runs as the user of its security context, and has no capabilities. It shares the host's network: it
+gets a loopback address, and a program that would listen on all addresses listens on that one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import pytest
 from cli.children import start_child
 from tests.support.kube.cluster import PLACES, Kubernetes
 
-# The mounts that a pod sees; its root lies in memory and becomes read-only before its program starts.
+# The mounts that a pod sees. Its root is in memory and becomes read-only before its program starts.
 ENTER = r"""set -eu
 umask 022
 root=$1 user=$2 group=$3; shift 3
@@ -65,9 +65,9 @@ class Kubelet:
     def __init__(self, cluster: Kubernetes, namespace: str, image: Path, folder: Path) -> None:
         self.cluster, self.namespace, self.image, self.folder = cluster, namespace, image, folder
         self.pods: dict[str, Pod] = {}
-        # Pods that ended, by name, with their exit codes; -9 for one that had to be killed.
+        # Exit codes of pods that have ended, by name; -9 for a pod that had to be killed.
         self.ended: dict[str, int] = {}
-        # In order: `NAME ready`, `NAME asked to end`.
+        # Events in order: `NAME ready`, `NAME asked to end`.
         self.happened: list[str] = []
         self._addresses = (f"127.1.{a}.{b}" for a in range(1, 250) for b in range(1, 250))
         folder.mkdir(parents=True, exist_ok=True)
@@ -88,7 +88,7 @@ class Kubelet:
                     await pod.process.wait()
 
     def log(self, part: str) -> str:
-        """What pods whose name holds `part` have said."""
+        """The logs of all pods whose name contains `part`."""
         return "".join(log.read_text() for log in sorted(self.folder.glob(f"*{part}*/log")))
 
     async def _keep(self) -> None:
@@ -133,7 +133,7 @@ class Kubelet:
         volumes = {each["name"]: each for each in pod.spec["volumes"]}
         for mount in pod.container["volumeMounts"]:
             mounts += [str(await self._volume(pod, volumes[mount["name"]])), mount["mountPath"]]
-        # Last, as they may lie below `/tmp`, which is a volume.
+        # Last, because they may be below `/tmp`, which is a volume.
         for each in (sys.prefix, sys.base_prefix):
             mounts += [] if each.startswith("/usr") else [each, each]
         root = pod.folder / "root"
@@ -245,6 +245,6 @@ class Kubelet:
 
 
 def needs_pods() -> None:
-    """Skip where pods cannot be run: that takes root, and mounts of one's own."""
+    """Skip the test where pods cannot run: they need root and private mounts."""
     if os.geteuid() != 0 or not all(map(shutil.which, ("unshare", "setpriv", "chroot"))):
         pytest.skip("pods are run as root, with unshare, setpriv and chroot of Linux")

@@ -1,7 +1,8 @@
-"""The programs of a Kubernetes cluster, built once from Go's module proxy into a cache.
+"""The programs of a Kubernetes cluster, built once from Go's module proxy and cached.
 
-Each is built in a module of its own that takes over what the program's module replaces: `go install` refuses
-those, and Kubernetes' own modules are replaced by folders that only its repository has.
+Each program is built in a module of its own that copies the `replace` lines of the program's module.
+`go install` rejects modules with such lines, and Kubernetes replaces its own modules by folders that only
+its repository has.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ HOME = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hiber
 
 @dataclass(frozen=True)
 class Program:
-    """One program: the module it comes from, and its package there."""
+    """One program: its module, version and package."""
 
     module: str
     version: str
@@ -29,7 +30,7 @@ class Program:
 
     @property
     def source(self) -> str:
-        """Module and version, as Go writes them."""
+        """Module and version in Go's notation."""
         return f"{self.module}@{self.version}"
 
 
@@ -47,13 +48,13 @@ PROGRAMS = {
 
 
 def find(name: str) -> Path | None:
-    """Where a program is, if it has been built."""
+    """The path of a program, or None if it has not been built."""
     built = HOME / f"{name}-{PROGRAMS[name].version}"
     return built if built.exists() else None
 
 
 def build(name: str) -> Path:
-    """Where a program is; it is built if it has to be, in minutes. Without Go the test is skipped."""
+    """The path of a program, built if necessary (takes minutes). Skips the test if Go is not installed."""
     if built := find(name):
         return built
     program = PROGRAMS[name]
@@ -61,7 +62,7 @@ def build(name: str) -> Path:
     folder = HOME / "modules" / name
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "go.mod").write_text(_module(program))
-    # Kubernetes does not find out its version by itself, and charts ask for it.
+    # Kubernetes does not know its version unless it is set here, and charts ask for it.
     said = f"-X k8s.io/component-base/version.gitVersion={program.version}"
     package = "/".join(filter(None, (program.module, program.package)))
     partial = built.with_suffix(".partial")
@@ -78,7 +79,7 @@ def sources(module: str, version: str) -> Path:
 
 
 def _module(program: Program) -> str:
-    """A module that needs nothing but the program's."""
+    """The `go.mod` of a module that requires only the program's module."""
     said = json.loads(_go("mod", "download", "-json", program.source))
     theirs = Path(said["GoMod"]).read_text()
     lines = ["module build", f"require {program.module} {program.version}"]

@@ -1,6 +1,6 @@
-"""What helm makes of the chart, kept in `tests/unit/helm`.
+"""Renders the chart with helm; the results are kept in `tests/unit/helm`.
 
-`python -m tests.support.kube.render` writes it anew.
+`python -m tests.support.kube.render` writes these files again.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ VARIANTS = ("deployment", "builds")
 
 
 def helm() -> str | None:
-    """A helm of this machine, if there is one."""
+    """The path of helm: an installed one or one that was built; None if there is neither."""
     return shutil.which("helm") or (str(built) if (built := find("helm")) else None)
 
 
 def rendered(program: str, variant: str, *options: str) -> subprocess.CompletedProcess[str]:
-    """What helm prints for the values of a variant."""
+    """Run `helm template` with the values of a variant."""
     values = str(KEPT / f"{variant}.values.yaml")
     command = [program, "template", "agents", str(CHART), "--namespace", "agents", "--values", values]
-    # A helm that was built by `go install` takes Kubernetes to be of 2020.
+    # A helm built by `go install` assumes a Kubernetes version of 2020.
     command += ["--kube-version", PROGRAMS["kube-apiserver"].version, *options]
     return subprocess.run(command, capture_output=True, text=True)
 
 
 def main() -> None:
-    """Write what is kept anew."""
+    """Render every variant and write the files again."""
     program = helm() or str(build("helm"))
     for variant in VARIANTS:
         done = rendered(program, variant)

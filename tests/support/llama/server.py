@@ -1,4 +1,4 @@
-"""llama.cpp's server on loopback: started, stopped, killed, and asked what it has counted."""
+"""llama.cpp's server on loopback: start, stop, kill, and read its counters."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from testing.waiting import eventually
 from tests.support.llama.build import MODEL, SERVER
 
 CONTEXT, SLOTS = 1024, 2
-# How much likelier the tokens become that end an answer, and a text or a list within JSON: a base model
-# repeats itself up to its limit.
+# Logit bias of tokens that end an answer, or end a string or a list within JSON: without it a base model
+# repeats itself until its limit.
 LIKELIER = {1: 6, 236775: 4, 25938: 4, 827: 4, 236842: 4, 15947: 4, 165075: 4, 1781: 4, 10498: 4}
 
 
 class LlamaServer:
-    """A server of our own. What it counted before it was killed stays counted as far as we had looked."""
+    """A server that can be stopped and restarted; each start resets its counters."""
 
     def __init__(self, folder: Path) -> None:
         self._log = folder / "llama-server.log"
@@ -40,12 +40,12 @@ class LlamaServer:
         return f"http://127.0.0.1:{self.port}"
 
     async def start(self) -> None:
-        """Start it, or start it again; it answers once the model is loaded."""
+        """Start or restart it, and wait until the model is loaded."""
         command = [
             *(str(SERVER), "--model", str(MODEL), "--host", "127.0.0.1", "--port", str(self.port)),
             *("--metrics", "--offline", "--no-ui", "--no-warmup", "--seed", "7", "--threads", "1"),
             *("--ctx-size", str(CONTEXT * SLOTS), "--parallel", str(SLOTS), "--no-kv-unified"),
-            # What it read before is read again, so that both sides count the same.
+            # Without a prompt cache, so that server and client count the same tokens.
             *("--no-cache-prompt", "--cache-ram", "0"),
             *(part for token, by in LIKELIER.items() for part in ("--logit-bias", f"{token}+{by}")),
         ]
@@ -54,13 +54,13 @@ class LlamaServer:
         await eventually(self._is_ready, 240)
 
     def counted(self) -> tuple[int, int]:
-        """The tokens it has read and written since it was started."""
+        """The input and output tokens since it was started."""
         found = dict(re.findall(r"^llamacpp:(\w+) (\d+)$", self._get("/metrics"), re.MULTILINE))
         assert found["prompt_tokens_cached_total"] == "0"
         return int(found["prompt_tokens_total"]), int(found["tokens_predicted_total"])
 
     def is_answering(self) -> bool:
-        """Whether it is in the middle of an answer."""
+        """Whether it is generating an answer."""
         return any(slot["is_processing"] for slot in json.loads(self._get("/slots")))
 
     def signal(self, number: signal.Signals) -> None:
@@ -68,7 +68,7 @@ class LlamaServer:
         os.kill(self._process.pid, number)
 
     def kill(self) -> None:
-        """End it at once."""
+        """SIGKILL."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -89,9 +89,10 @@ class LlamaServer:
 
 @contextmanager
 def holding_to_schemas(server: LlamaServer) -> Iterator[str]:
-    """The address of a front that has the server hold its answers to the schema of the tool it is offered.
+    """The address of a proxy that makes the server follow the schema of the offered tool.
 
-    It does so for a `response_format`, but not for the tools of a model without a template for tools.
+    The server enforces the schema of a `response_format`, but not that of a tool if the model has no tool
+    template.
     """
 
     class Front(BaseHTTPRequestHandler):

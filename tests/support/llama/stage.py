@@ -1,4 +1,4 @@
-"""A stage on which every agent that thinks is at work, with the activities of a real worker."""
+"""A test stage for every agent that uses a language model, with the activities of a real worker."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PATIENCE = 400
 
 
 class ThinkersStage(Stage):
-    """Every agent that thinks, with real activities; only notices and letters go nowhere."""
+    """Every agent that uses a language model, with real activities; only notices and letters are not sent."""
 
     def __init__(self, stage: Stage, folder: Path) -> None:
         self.office = Office(stage, folder)
@@ -46,12 +46,12 @@ class ThinkersStage(Stage):
         self.folder = folder
 
     def think_with(self, address: str, seconds: float = 180) -> None:
-        """Think with the server at `address`, which may take so long for an answer."""
+        """Use the model server at `address`, with a timeout of `seconds` for an answer."""
         models = self.settings.language_models.but(address=address, seconds=seconds)
         self.settings = self.settings.but(model=MODEL, language_models=models)
 
     def allow(self, site: WebServer) -> None:
-        """Let the fetcher reach this."""
+        """Allow the fetcher to reach this site."""
         hosts = AllowedHosts.parse(site.host)
         self.settings = self.settings.but(fetching=self.settings.fetching.but(allowed_hosts=hosts, rate=50.0))
 
@@ -91,9 +91,9 @@ class ThinkersStage(Stage):
         return await self.start(wanted, "link-researcher")
 
     def calls(self, agent: str = "") -> list[tuple[str, str, int, int]]:
-        """What the ledger has of an agent's calls, or of all: node, state, tokens read, tokens written.
+        """The ledger's calls of one agent or all: node, state, input tokens, output tokens.
 
-        Of a call without an answer all tokens that count are in the first number.
+        For a call without an answer, the first number has all tokens that count.
         """
         query = "SELECT agent, key, state, tokens, answer FROM calls"
         with closing(sqlite3.connect(self.settings.data_dir / "model-ledger.sqlite")) as ledger:
@@ -106,12 +106,12 @@ class ThinkersStage(Stage):
         return found
 
     def answered(self, agent: str = "") -> tuple[int, int]:
-        """The tokens read and written of the calls that were answered, as the ledger has them."""
+        """The input and output tokens of all answered calls, according to the ledger."""
         mine = [each for each in self.calls(agent) if each[1] == "answered"]
         return sum(each[2] for each in mine), sum(each[3] for each in mine)
 
     async def wedges(self) -> Counter[str]:
-        """Workflow tasks that failed, by agent: there must be none."""
+        """Number of failed workflow tasks, by agent; there must be none."""
         failed: Counter[str] = Counter()
         for handle in self.handles:
             failed[handle.id] = (await self.events(handle)).count("EVENT_TYPE_WORKFLOW_TASK_FAILED")

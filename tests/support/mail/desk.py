@@ -1,4 +1,4 @@
-"""Letters that people approved, notices to them, and who sends both."""
+"""Approved letters, notices to people, and senders of both."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def letter(key: str = "letter-1", **changes: Any) -> Letter:
 
 
 def approved(one: Letter, *more: Letter | str, plan: LetterPlan | None = None, **changes: Any) -> SendLetter:
-    """A request to send `one`, with the word of ann for a plan of it and `more`."""
+    """A request to send `one`, with ann's approval of a plan of `one` and `more`."""
     plan = plan or LetterPlan(letters=(one, *more))
     return SendLetter(plan=plan, letter=one, authorization=approval_of(plan, **changes))
 
 
 def approval_of(plan: BaseModel, **changes: Any) -> Authorization:
-    """The word of ann for a plan."""
+    """Ann's approval of a plan."""
     decision = Decision(
         id="1", request_id="approval-1", digest=digest(plan), verdict=Verdict.APPROVE, by="ann"
     )
@@ -109,11 +109,11 @@ def settings_for(folder: Path, port: int, more: Mapping[str, str] | None = None)
 
 
 async def _say_open(notice: Notice) -> None:
-    """In place of a look at the agent, which is none."""
+    """Replaces the check that the question is still open: there is no agent to ask."""
 
 
 class MailDesk:
-    """Sends over a server, with an outbox in `folder`."""
+    """Sends mail by a server, with an outbox in `folder`."""
 
     def __init__(
         self,

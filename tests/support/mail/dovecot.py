@@ -1,4 +1,4 @@
-"""Debian's dovecot with a configuration of its own, on a loopback port, as whoever runs the tests."""
+"""Debian's dovecot with its own configuration, on a loopback port, run by the user who runs the tests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from cli.dev_server import free_port, listens
 from testing.waiting import eventually
 
 DOVECOT = shutil.which("dovecot", path="/usr/sbin:/usr/bin:/usr/local/sbin")
-# It lets nobody read mail as root.
+# Dovecot does not allow root to read mail.
 READER = "nobody"
 USER, PASSWORD = "answers", "s3cret"
 
@@ -88,7 +88,7 @@ class Dovecot:
     process: Process | None = None
 
     def deliver(self, mail: bytes) -> None:
-        """Put a mail into the inbox, as a mail server does."""
+        """Put a mail into the inbox, like a mail server does."""
         name = f"{uuid.uuid4().hex}.localhost"
         fresh = self.folder / "mail" / "tmp" / name
         fresh.write_bytes(mail)
@@ -97,7 +97,7 @@ class Dovecot:
         fresh.rename(self.folder / "mail" / "new" / name)
 
     def clear(self) -> None:
-        """Have it hold nothing, and forget what was said."""
+        """Delete all mails and all recorded client input."""
         for file in self.folder.glob("mail/**/*,*"):
             file.unlink()
         for file in self.folder.glob("mail/**/new/*"):
@@ -106,14 +106,14 @@ class Dovecot:
             file.unlink()
 
     def holds(self, folder: str = "") -> list[bytes]:
-        """The mails of a folder; of the inbox where it is not named."""
+        """The mails of a folder, by default of the inbox."""
         while True:
-            # It moves files while they are read here.
+            # Dovecot may move a file while it is read here.
             with contextlib.suppress(FileNotFoundError):
                 return [file.read_bytes() for file in self._files(folder)]
 
     def is_empty(self) -> bool:
-        """Whether the inbox holds nothing; a file that it renames may be missed once, but not twice."""
+        """Whether the inbox is empty. Looks twice: a file being renamed may be missed once, but not twice."""
         return not self._files() and not self._files()
 
     def _files(self, folder: str = "") -> list[Path]:
@@ -121,19 +121,19 @@ class Dovecot:
         return [file for part in ("new", "cur") for file in sorted((place / part).glob("*"))]
 
     def unread(self, folder: str) -> int:
-        """How many mails of a folder nobody has read."""
+        """The number of unread mails in a folder."""
         place = self.folder / "mail" / f".{folder}"
         files = [file.name for part in ("new", "cur") for file in (place / part).glob("*")]
         return sum("S" not in name.partition(":2,")[2] for name in files)
 
     def said(self) -> str:
-        """Everything that clients sent after they had signed in."""
+        """Everything that clients sent after login."""
         return "".join(
             file.read_text(errors="replace") for file in sorted((self.folder / "raw").glob("*.in"))
         )
 
     def environment(self) -> dict[str, str]:
-        """The settings that listen at it."""
+        """The settings for reading this mailbox."""
         return {
             "HIBERNAUT_MAIL_REPLY_TO": "answers@example.com",
             "HIBERNAUT_IMAP": f"imap://127.0.0.1:{self.port}",
@@ -142,7 +142,7 @@ class Dovecot:
         }
 
     async def start(self) -> None:
-        """Have it listen."""
+        """Start the server."""
         self.process = await asyncio.create_subprocess_exec(
             *(DOVECOT or "", "-F", "-c", str(self.folder / "dovecot.conf")),
             stdout=asyncio.subprocess.DEVNULL,
@@ -157,7 +157,7 @@ class Dovecot:
         await eventually(is_there)
 
     async def stop(self) -> None:
-        """End it and the connections it has."""
+        """Stop the server and close its connections."""
         if self.process and self.process.returncode is None:
             self.process.terminate()
             await self.process.wait()
@@ -165,9 +165,9 @@ class Dovecot:
 
 @asynccontextmanager
 async def dovecot(*, idle: bool = True, certificate: Path | None = None) -> AsyncIterator[Dovecot]:
-    """A server with an empty mailbox; skipped by name where there is no dovecot.
+    """A server with an empty mailbox; skips the test where dovecot is not installed.
 
-    With a `certificate`, and its key beside it, each connection is encrypted from the first byte.
+    With a `certificate` (its key is next to it) each connection uses TLS from the first byte.
     """
     if DOVECOT is None:
         pytest.skip("dovecot is missing; Debian's package dovecot-imapd has it")
@@ -176,7 +176,7 @@ async def dovecot(*, idle: bool = True, certificate: Path | None = None) -> Asyn
     reader = pwd.getpwnam(READER if as_root else me)
     owner = pwd.getpwnam("dovecot") if as_root else reader
     login = pwd.getpwnam("dovenull") if as_root else reader
-    # Not in pytest's own folder, which only its owner may enter.
+    # Not in pytest's temporary folder, which only its owner may enter.
     folder = Path(tempfile.mkdtemp(prefix="hibernaut-dovecot-"))
     folder.chmod(0o755)
     try:

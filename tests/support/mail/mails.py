@@ -1,4 +1,4 @@
-"""Mails as mailboxes hold them: one function a kind, all of it made up."""
+"""Raw mails as found in mailboxes: one function for each kind, all invented."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LETTER_ID = f"<{TOKEN}@example.com>"
 
 
 def mail(text: str = "Yes, Tuesday suits me.\n", html: str = "", **headers: str) -> bytes:
-    """An answer to the letter that `TOKEN` names; headers by name, `_` for `-`, empty ones left out."""
+    """An answer to the letter that `TOKEN` names. `headers`: `_` stands for `-`; empty ones are left out."""
     message = EmailMessage(policy=SMTP)
     told = {
         "Delivered-To": ADDRESS,
@@ -36,7 +36,7 @@ def mail(text: str = "Yes, Tuesday suits me.\n", html: str = "", **headers: str)
 
 
 def raw(body: bytes, content: str, encoding: str = "8bit", subject: str = "Re: hello") -> bytes:
-    """A mail of exactly these bytes."""
+    """A mail with exactly this body."""
     head = (
         f"Delivered-To: {ADDRESS}\r\nFrom: bob@example.com\r\nTo: {ADDRESS}\r\nSubject: {subject}\r\n"
         f"Message-ID: <raw@example.com>\r\nMIME-Version: 1.0\r\nContent-Type: {content}\r\n"
@@ -46,7 +46,7 @@ def raw(body: bytes, content: str, encoding: str = "8bit", subject: str = "Re: h
 
 
 def dsn(action: str = "failed", *, to: str = ADDRESS, original: bool = True) -> bytes:
-    """A report of RFC 3464, as mail servers send it."""
+    """A delivery status notification (RFC 3464) as mail servers send it."""
     letter = f"\r\n--b\r\nContent-Type: text/rfc822-headers\r\n\r\nMessage-ID: {LETTER_ID}\r\n"
     return (
         f"Return-Path: <>\r\nDelivered-To: {to}\r\nFrom: MAILER-DAEMON@mx.example.com\r\nTo: {to}\r\n"
@@ -63,7 +63,7 @@ def dsn(action: str = "failed", *, to: str = ADDRESS, original: bool = True) -> 
 def odd_dsn(
     status: str, content: str = "message/delivery-status", headers: str = "", sender: str = "MAILER-DAEMON@mx"
 ) -> bytes:
-    """A report whose part for machines is whatever is given."""
+    """A delivery status notification with an arbitrary machine-readable part."""
     return (
         f"Delivered-To: {ADDRESS}\r\nFrom: {sender}\r\nTo: {ADDRESS}\r\nSubject: Delivery report\r\n"
         "Message-ID: <dsn@mx>\r\nMIME-Version: 1.0\r\n"
@@ -74,7 +74,7 @@ def odd_dsn(
 
 
 def qmail_bounce() -> bytes:
-    """A report from before RFC 3464, in words alone."""
+    """A bounce in the style of qmail, older than RFC 3464: plain text only."""
     return (
         "Return-Path: <>\r\nFrom: MAILER-DAEMON@mx.example.com\r\nTo: answers@example.com\r\n"
         "Subject: failure notice\r\nMessage-ID: <qmail@mx>\r\n\r\n"
@@ -88,7 +88,7 @@ def qmail_bounce() -> bytes:
 
 
 def exim_bounce() -> bytes:
-    """Exim names who failed in a header of its own."""
+    """A bounce of Exim, which names the failed recipient in a header of its own."""
     return (
         f"Return-Path: <>\r\nDelivered-To: {ADDRESS}\r\nX-Failed-Recipients: bob@example.com\r\n"
         "Auto-Submitted: auto-replied\r\nFrom: Mail Delivery System <Mailer-Daemon@mx.example.com>\r\n"

@@ -1,7 +1,9 @@
-"""A process that sends one letter, and kills itself at a point of it: `mail_sender.py FOLDER PORT POINT`.
+"""A process that sends one letter and kills itself at a given point.
 
-Points: `before intent`, `after intent`, `before data`, `mid data`, `after answer`, or none of them. What came
-of it is printed as JSON.
+Run as `python -m tests.support.mail.sender FOLDER PORT POINT`.
+
+Points: `before intent`, `after intent`, `before data`, `mid data`, `after answer`, or none of these. The
+result is printed as JSON.
 """
 
 from __future__ import annotations
@@ -26,12 +28,12 @@ SETTLE_TIME = timedelta(seconds=1)
 
 
 def die(*_: Any, **__: Any) -> Any:
-    """As a machine dies: nothing is tidied up."""
+    """SIGKILL this process: like a power failure, nothing is cleaned up."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def arm(point: str) -> None:
-    """Have this process die at the point."""
+    """Make this process die at the given point."""
     enter = Outbox.enter
 
     def entered(*arguments: Any, **more: Any) -> Any:
@@ -42,7 +44,7 @@ def arm(point: str) -> None:
         assert client.protocol is not None
         await client.execute_command(b"DATA")
         client.protocol.write(mail[: len(mail) // 2])
-        # Until the kernel has it: the server is to see the half.
+        # Wait until the kernel has the data: the server must see the first half.
         transport: Any = client.transport
         while transport.get_write_buffer_size():
             await asyncio.sleep(0.01)
@@ -62,7 +64,7 @@ def arm(point: str) -> None:
 
 
 async def send(folder: Path, port: int) -> Sent:
-    """What became of the letter."""
+    """Send the letter and return the result; waits while the outbox is busy."""
     desk = MailDesk(folder, port, settle_time=SETTLE_TIME)
     while True:
         try:

@@ -1,4 +1,4 @@
-"""A real SMTP server on loopback that keeps what it takes, and fails as it is told to."""
+"""A real SMTP server on loopback that keeps the mails it accepts and fails on request."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ USER, PASSWORD = "agents", "s3cret pässword"
 
 @dataclass
 class Taken:
-    """A mail that the server has."""
+    """A mail that the server accepted."""
 
     sender: str
     recipient: str
@@ -40,11 +40,11 @@ class Taken:
 
 @dataclass
 class SmtpWitness:
-    """The server; `taken` is everything whose last dot it saw, whether it said so or not.
+    """The server; `taken` has every mail that arrived completely, acknowledged or not.
 
-    `script` is a list of faults, one for each connection that gets as far: `rcpt 450 words`, `mail 421
-    words`, `data 552 words` (after the content), `drop rcpt`, `drop data` (it has the mail, and says
-    nothing), `hold data` (likewise, until `release`).
+    `script` is a list of faults; each is used by the next connection that reaches its stage: `rcpt 450 TEXT`,
+    `mail 421 TEXT`, `data 552 TEXT` (after the content), `drop rcpt`, `drop data` (it has the mail but closes
+    the connection without an answer), `hold data` (it has the mail and answers only after `release`).
     """
 
     taken: list[Taken] = field(default_factory=list)
@@ -61,7 +61,7 @@ class SmtpWitness:
         return [each for each in self.taken if each.recipient == recipient]
 
     def _fault(self, stage: str) -> str:
-        """The fault of this connection, if it is for this stage; it is used up."""
+        """Take and return the next fault if it is for this stage."""
         if self.script and stage in self.script[0].split()[:2]:
             fault = self.script.pop(0)
             self.struck.append(fault)
@@ -119,7 +119,7 @@ class SmtpWitness:
 async def smtp_server(
     *, tls: ssl.SSLContext | None = None, implicit: bool = False, auth: bool = False
 ) -> AsyncIterator[SmtpWitness]:
-    """A server on a port of its own. With `tls` it offers STARTTLS, or is encrypted from the first byte."""
+    """A server on a free port. With `tls` it offers STARTTLS; with `implicit` it uses TLS from the start."""
     witness = SmtpWitness()
     options: dict[str, Any] = {"hostname": "localhost"}
     if tls is not None and not implicit:
@@ -149,7 +149,7 @@ async def smtp_server(
 
 
 def certificate(folder: Path) -> tuple[ssl.SSLContext, Path]:
-    """A server's context for 127.0.0.1 and localhost, and the file of the certificate to trust for it."""
+    """A server's TLS context for 127.0.0.1 and localhost, and the certificate file for clients to trust."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.datetime.now(datetime.UTC)

@@ -1,4 +1,4 @@
-"""Drives the look at the market as a workflow does, with neither server nor clock."""
+"""Runs the market watch activity like the workflow does, without a server and without waiting."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def quote(price: str | float | Decimal, at: datetime) -> Quote:
 
 
 class Watching:
-    """A watch on a source that says what `says` makes of the time; `looks` holds what came of each look."""
+    """Watches prices that `says` gives for each time; `looks` has the result of each look."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Watching:
         return found
 
     async def look(self) -> LookResult:
-        """One look, now."""
+        """One look, at the current time."""
         assert self.at is not None
         self.request = self.request.model_copy(update={"at": self.at})
         looked = await ActivityEnvironment().run(self.activity.look, self.request)
@@ -76,13 +76,13 @@ class Watching:
         return looked
 
     async def to_the_end(self, most: int = 5000) -> None:
-        """Look whenever the look before said to."""
+        """Look at each time that the previous look named, until the end."""
         while self.at is not None:
             await self.look()
             assert len(self.looks) < most
 
     async def until(self, moment: datetime) -> None:
-        """Look whenever the look before said to, up to a time."""
+        """Look at each time that the previous look named, up to `moment`."""
         while self.at is not None and self.at <= moment:
             await self.look()
 
@@ -108,7 +108,7 @@ def utc(text: str) -> datetime:
 
 
 def prices(table: dict[str, Any]) -> Says:
-    """A source that has had the newest of these prices, by time, ever since."""
+    """A price source: at any time it returns the newest price of `table`."""
     times = {utc(text): value for text, value in table.items()}
 
     def says(now: datetime) -> Quote | Exception:

@@ -1,4 +1,4 @@
-"""A stage for market analysts: a source of prices that lives in the agent's time, and counts its looks."""
+"""A test stage for market analysts: its price source uses the agent's time and counts the looks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MAX_SKIPS = 50_000
 
 
 class Exchange:
-    """Prices that walk at random from 5,000, the same for the same times."""
+    """A random walk of prices from 5,000, the same in every run."""
 
     def __init__(self) -> None:
         self.now: datetime | None = None
@@ -55,7 +55,7 @@ class Exchange:
 
 
 class WatchInItsTime(MarketWatch):
-    """The real activity, with an exchange that is told the agent's time, which is skipped."""
+    """The real activity, with an exchange that gets the agent's (skipped) time."""
 
     def __init__(self, exchange: Exchange, artifacts: ArtifactStore) -> None:
         super().__init__(exchange, artifacts)
@@ -69,19 +69,19 @@ class WatchInItsTime(MarketWatch):
 
 @dataclass(frozen=True)
 class Run:
-    """What one run of an agent came to: its events, and the bytes it was started with."""
+    """One run of an agent: its number of events and the size of its input in bytes."""
 
     events: int
     carried: int
 
 
 class MarketStage(Stage):
-    """A stage with an exchange."""
+    """A test stage with a simulated exchange."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.exchange = Exchange()
-        # By default the server stops to skip after some two hundred times.
+        # By default the server stops skipping after about two hundred skips.
         self.skipper = TimeSkipper(self.client, config=TimeSkippingConfig(max_session_skip_count=MAX_SKIPS))
         self.agents = [MarketAnalyst]
 
@@ -109,7 +109,7 @@ class MarketStage(Stage):
             return MarketResult.model_validate(await agent.result())
 
     async def runs(self, agent: WorkflowHandle[Any, Any]) -> list[Run]:
-        """Each run of the agent, in order."""
+        """All runs of the agent, in order."""
         found = []
         run_id: str | None = (await agent.describe()).raw_description.workflow_execution_info.first_run_id
         while run_id:

@@ -1,4 +1,4 @@
-"""Recruiters whose letters go out by SMTP with links, and the gateway that the links lead to."""
+"""Recruiters that send letters with links by SMTP, and the gateway that the links lead to."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.mail.smtp_server import SmtpWitness, smtp_server
 
 
 class LetterWorld:
-    """A gateway, a worker that sends letters, and the server that takes them."""
+    """A gateway, a worker that sends letters, and the SMTP server that receives them."""
 
     def __init__(self, world: GatewayWorld, witness: SmtpWitness) -> None:
         self.world = world
@@ -33,7 +33,7 @@ class LetterWorld:
         self.witness = witness
 
     async def sent_out(self, input: RecruiterInput) -> WorkflowHandle[None, None]:
-        """A recruiter whose first letters have gone out."""
+        """A recruiter that has sent its first letters."""
         self.witness.taken.clear()
         id = await self.world.agents.start("recruiter", input, owner="owner")
         await self.approve(id, await self.question(id, "Write to"))
@@ -62,7 +62,7 @@ class LetterWorld:
         return await eventually(find)
 
     async def links(self, to: str, number: int) -> dict[str, str]:
-        """The links of the `number`-th letter to this address, by their words."""
+        """The links of the `number`-th letter to this address, by link text."""
 
         async def find() -> str | None:
             got = self.witness.to(to)
@@ -76,7 +76,7 @@ class LetterWorld:
         return dict(re.findall(r"^(.+):\n(http\S+/answer/\S+)$", text, re.MULTILINE))
 
     async def press(self, link: str) -> httpx.Response:
-        """What a person does: open the page, press its button; the last page that was seen."""
+        """Open the page and press its button, like a person does; return the last page."""
         page = await self.http.get(link)
         guard = re.search(r'name="form" value="([^"]+)"', page.text)
         return await self.http.post(link, data={"form": guard[1]}) if guard else page

@@ -1,4 +1,4 @@
-"""An outbox on a SQLite file, which outlives every process: a row for each time a letter went out."""
+"""An outbox in a SQLite file, which outlives every process: one row for each letter sent."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LOOK_AGAIN = 0.05
 
 @dataclass(frozen=True)
 class Delivered:
-    """A letter that went out."""
+    """A letter that was sent."""
 
     key: str
     agent: str
@@ -38,12 +38,12 @@ class Delivered:
 
     @property
     def kind(self) -> str:
-        """Which letter it is: first, follow_up, proposal, reply, invitation."""
+        """The kind of letter: first, follow_up, proposal, reply, invitation."""
         return _kind(self.key)
 
 
 class LedgerOutbox:
-    """Sends by writing a row. What is asked for again under a key is looked up, as a mail server cannot."""
+    """Sends by writing a row. Unlike a mail server, it finds a letter already sent under the same key."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -54,9 +54,9 @@ class LedgerOutbox:
             ledger.executescript(_SCHEMA)
 
     async def send(self, letter: Letter, exclusive_key: str = "") -> Sent:
-        """Write a row unless there is one under this key; then the sender may die before it is told.
+        """Write a row unless the key has one; then the sender may be killed before it gets the result.
 
-        Exclusive keys are the mail's own matter.
+        `exclusive_key` is ignored; only real mail uses it.
         """
         if self.away:
             self.tried += 1
@@ -72,27 +72,27 @@ class LedgerOutbox:
         return sent
 
     async def find(self, letter: Letter) -> Sent | None:
-        """Whether it went out."""
+        """The result of the letter if it was sent."""
         with closing(self._open()) as ledger:
             return _found(ledger, letter)
 
     def refuse(self, to: str, status: SentStatus = SentStatus.REFUSED) -> None:
-        """From now on mail to this address comes to that."""
+        """From now on mail to this address ends with this status."""
         with closing(self._open()) as ledger, ledger:
             ledger.execute("INSERT OR REPLACE INTO refusing VALUES (?, ?)", (to, status))
 
     def hold(self, kind: str, most: int) -> None:
-        """Until `release`, so many letters of this kind go out, and nobody is told; the others wait."""
+        """Until `release`, `most` letters of this kind are sent, but without a result; the others wait."""
         with closing(self._open()) as ledger, ledger:
             ledger.execute("INSERT INTO held VALUES (?, ?)", (kind, most))
 
     def release(self) -> None:
-        """Let what is held go on."""
+        """Release all held letters."""
         with closing(self._open()) as ledger, ledger:
             ledger.execute("DELETE FROM held")
 
     def letters(self, kind: str = "", agent: str = "") -> list[Delivered]:
-        """What went out, in order; of one kind, or of one agent."""
+        """The letters sent, in order; of one kind or agent if given."""
         with closing(self._open()) as ledger:
             rows = ledger.execute(
                 "SELECT key, agent, thread, receiver, subject, text, calendar, in_reply_to FROM letters "
@@ -102,7 +102,7 @@ class LedgerOutbox:
         return [each for each in found if kind in ("", each.kind) and agent in ("", each.agent)]
 
     def _write(self, letter: Letter) -> tuple[Sent, bool] | None:
-        """What comes of it, and whether it has gone out just now; None where it has to wait."""
+        """The result, and whether the letter was sent just now; None if it has to wait."""
         with closing(self._open()) as ledger, ledger:
             ledger.execute("BEGIN IMMEDIATE")
             found = _found(ledger, letter)
@@ -135,7 +135,7 @@ class LedgerOutbox:
     def _open(self) -> sqlite3.Connection:
         ledger = sqlite3.connect(self.path, timeout=30)
         ledger.execute("PRAGMA journal_mode=WAL")
-        # What a killed process wrote the system keeps; a power cut is no part of the tests.
+        # The operating system keeps what a killed process wrote; power failures are not tested.
         ledger.execute("PRAGMA synchronous=OFF")
         return ledger
 
@@ -146,7 +146,7 @@ def _found(ledger: sqlite3.Connection, letter: Letter) -> Sent | None:
 
 
 def _most(ledger: sqlite3.Connection, letter: Letter) -> int | None:
-    """How many letters of its kind may go out, where that is held."""
+    """How many letters of its kind may be sent while that kind is held; None if it is not held."""
     row = ledger.execute("SELECT most FROM held WHERE kind = ?", (_kind(letter.key),)).fetchone()
     return None if row is None else int(row[0])
 

@@ -1,4 +1,4 @@
-"""A stage for recruiters: candidates, slots, an outbox of witness, and mail as the mailbox hands it on."""
+"""A test stage for recruiters: candidates, slots, an outbox that records letters, and incoming mail."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ ROLE = {
 
 
 def slots(count: int, days: int = 10) -> list[dict[str, str]]:
-    """Slots of an hour, a day each, the first so many days ahead at ten."""
+    """Slots of one hour on consecutive days at 10:00 UTC, the first one `days` days ahead."""
     first = datetime.now(UTC).replace(hour=10, minute=0, second=0, microsecond=0) + timedelta(days=days)
     return [
         {
@@ -56,7 +56,7 @@ def slots(count: int, days: int = 10) -> list[dict[str, str]]:
 
 
 def candidates(count: int) -> list[dict[str, str]]:
-    """Candidates c1, c2, …, of whom each knows a little less than the one before."""
+    """Candidates c1, c2, …; c1 fits the role better than the others."""
     return [
         {
             "id": f"c{number}",
@@ -69,7 +69,7 @@ def candidates(count: int) -> list[dict[str, str]]:
 
 
 def recruiter_input(count: int = 1, slot_count: int = 6, **wanted: Any) -> RecruiterInput:
-    """An input that is valid; `wanted` are further fields."""
+    """A valid input; `wanted` has further fields."""
     fields = {
         "role": ROLE,
         "candidates": candidates(count),
@@ -82,7 +82,7 @@ def recruiter_input(count: int = 1, slot_count: int = 6, **wanted: Any) -> Recru
 
 
 def mail(thread: str, text: str, kind: MailKind = MailKind.ANSWER, **more: Any) -> IncomingMail:
-    """Mail as the mailbox hands it on."""
+    """Incoming mail as the mailbox reader passes it on."""
     return IncomingMail(
         **{
             "message_id": f"<{uuid.uuid4().hex}@example.com>",
@@ -98,14 +98,14 @@ def mail(thread: str, text: str, kind: MailKind = MailKind.ANSWER, **more: Any) 
 
 
 class Office(Stage):
-    """A stage with a recruiter's office."""
+    """A test stage with all activities of a recruiter."""
 
     def __init__(self, stage: Stage, folder: Path) -> None:
         self.__dict__.update(stage.__dict__)
         self.agents = [Recruiter]
         self.folder = folder
         self.outbox = LedgerOutbox(folder / "outbox.db")
-        # A language model to think with, in place of the rules.
+        # A language model to use instead of the rules.
         self.model: Any = None
 
     def objects(self) -> list[Any]:
@@ -135,7 +135,7 @@ class Office(Stage):
         return await self.start(recruiter_input(count, slot_count, **wanted), "recruiter")
 
     async def sent_out(self, count: int = 1, slot_count: int = 6, **wanted: Any) -> WorkflowHandle[Any, Any]:
-        """A recruiter whose first letters have gone out."""
+        """A recruiter that has sent its first letters."""
         agent = await self.recruit(count, slot_count, **wanted)
         await self.decide(agent, await self.asked(agent))
         for number in range(1, count + 1):
@@ -147,7 +147,7 @@ class Office(Stage):
         return view.courses[id]
 
     async def stage_is(self, agent: WorkflowHandle[Any, Any], id: str, *stages: str) -> Candidacy:
-        """The candidacy of a candidate once it is at one of these stages."""
+        """Wait until a candidate is at one of these stages; return the candidacy."""
 
         async def find() -> Candidacy | None:
             candidacy = await self.candidacy(agent, id)
@@ -156,13 +156,13 @@ class Office(Stage):
         return await eventually(find)
 
     async def writes(self, agent: WorkflowHandle[Any, Any], thread: str, text: str, **more: Any) -> None:
-        """Mail comes in."""
+        """Send the agent an incoming mail."""
         await agent.signal("mail", mail(thread, text, **more))
 
     async def follows(
         self, agent: WorkflowHandle[Any, Any], thread: str, choice: str, letter: str = "1"
     ) -> None:
-        """A candidate uses a link of a letter, as the gateway hands it on."""
+        """A candidate uses a link of a letter; the agent gets what the gateway would send."""
         described = await agent.describe()
         chain = described.raw_description.workflow_execution_info.first_run_id
         link = AnswerLink(
@@ -175,7 +175,7 @@ class Office(Stage):
         await AgentClient(self.client, self.settings, self.signer).choose(link, link.token(self.signer))
 
     async def question(self, agent: WorkflowHandle[Any, Any], begins: str) -> ApprovalRequest:
-        """The open request whose question begins so."""
+        """Wait for an open request whose question starts with `begins`."""
 
         async def find() -> ApprovalRequest | None:
             view = await self.query(agent, "approvals", ApprovalsView)
@@ -184,7 +184,7 @@ class Office(Stage):
         return await eventually(find)
 
     async def later(self, agent: WorkflowHandle[Any, Any], **span: float) -> None:
-        """Let that much of the agent's time pass."""
+        """Skip this much of the agent's time."""
         await self.skipper.fast_forward(agent, timedelta(**span))
 
     async def result(self, agent: WorkflowHandle[Any, Any]) -> RecruiterResult:

@@ -1,4 +1,4 @@
-"""What Slack refuses of a message or a form, by its published limits, and what it would parse in one."""
+"""Checks messages and forms against Slack's published limits, and finds what Slack would parse in them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-# Measured by others; Slack publishes no number.
+# Measured by others; Slack does not publish this limit.
 BLOCKS_BYTES = 13_200
 TEXTS = {"plain_text", "mrkdwn"}
 
 
 def message_flaw(arguments: dict[str, Any]) -> str:
-    """The error for `chat.postMessage` and `chat.update`; empty where all is well."""
+    """Slack's error for `chat.postMessage` and `chat.update`; empty if there is none."""
     text, blocks = arguments.get("text") or "", arguments.get("blocks") or []
     if not text and not blocks:
         return "no_text"
@@ -30,7 +30,7 @@ def message_flaw(arguments: dict[str, Any]) -> str:
 
 
 def view_flaw(view: dict[str, Any]) -> str:
-    """The error for `views.open`."""
+    """Slack's error for `views.open`; empty if there is none."""
     try:
         assert view["type"] == "modal"
         for name in ("title", "submit", "close"):
@@ -60,7 +60,7 @@ def check_text(text: dict[str, Any], most: int, *, plain: bool = False) -> None:
     assert text["type"] in TEXTS
     assert set(text) <= {"type", "text", "emoji" if text["type"] == "plain_text" else "verbatim"}
     assert not plain or text["type"] == "plain_text"
-    # Counted as browsers do: what lies beyond 16 bits counts twice.
+    # Counted in UTF-16 units, like browsers do: characters beyond 16 bits count twice.
     assert 1 <= len(text["text"].encode("utf-16-le")) // 2 <= most
 
 
@@ -115,7 +115,7 @@ CHECKS = {
 
 
 def texts(part: Any) -> Iterator[str]:
-    """Every text of a message that people read."""
+    """Every text of a message that people see."""
     if isinstance(part, dict):
         if isinstance(part.get("text"), str):
             yield part["text"]
@@ -127,7 +127,7 @@ def texts(part: Any) -> Iterator[str]:
 
 
 def parsed(message: dict[str, Any]) -> list[str]:
-    """What Slack would turn into mentions and links."""
+    """The parts that Slack would turn into mentions and links."""
     found = [each for text in texts(message) for each in re.findall("<[^>]*>", text)]
     loose = [
         part["text"]

@@ -1,4 +1,4 @@
-"""A stand-in for Slack that checks like Slack does: its Web API, what people press, Socket Mode."""
+"""A simulated Slack that checks like Slack does: its Web API, button presses, Socket Mode."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MANIFEST = Path(__file__).parents[3] / "docs" / "slack.md"
 
 @dataclass
 class Channel:
-    """A channel or, with a `user`, the direct messages with that one. The newest message is last."""
+    """A channel or, with a `user`, the direct messages with that user. The newest message is last."""
 
     user: str = ""
     archived: bool = False
@@ -43,7 +43,7 @@ class Channel:
 
 @dataclass(frozen=True)
 class Fault:
-    """What one call gets in place of its answer; with `after` the call is done all the same."""
+    """The answer to one call instead of the normal one; with `after` the call takes effect all the same."""
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
@@ -56,7 +56,7 @@ class ApiError(Exception):
 
 
 class SlackServer:
-    """Slack at `address` while entered."""
+    """A simulated Slack, served at `address` within the context."""
 
     def __init__(self) -> None:
         self.channels = {
@@ -103,10 +103,10 @@ class SlackServer:
     def message(self, channel: str, ts: str) -> dict[str, Any]:
         return next(each for each in self.channels[channel].messages if each["ts"] == ts)
 
-    # What people do.
+    # Actions of people.
 
     def pressed(self, channel: str, ts: str, action: str, user: str, **changes: Any) -> dict[str, Any]:
-        """What Slack says when `user` presses a button of a message."""
+        """Slack's payload when `user` presses a button of a message."""
         message = self.message(channel, ts)
         button = next(
             element
@@ -128,7 +128,7 @@ class SlackServer:
         }
 
     def submitted(self, view: dict[str, Any], reason: str, user: str) -> dict[str, Any]:
-        """What Slack says when `user` sends the form off."""
+        """Slack's payload when `user` submits the form."""
         block = next(each for each in view["blocks"] if each["type"] == "input")
         typed = {"type": "plain_text_input", "value": reason}
         values = {block["block_id"]: {block["element"]["action_id"]: typed}}
@@ -143,7 +143,7 @@ class SlackServer:
     def signed(
         self, payload: dict[str, Any], *, age: int = 0, secret: str = SIGNING_SECRET
     ) -> dict[str, Any]:
-        """The request with that payload, as arguments for an HTTP client; `age` in seconds."""
+        """The signed request with that payload, as arguments for an HTTP client; `age` in seconds."""
         body = urlencode({"payload": json.dumps(payload)}).encode()
         at = str(int(time.time()) - age)
         mac = hmac.new(secret.encode(), f"v0:{at}:".encode() + body, hashlib.sha256).hexdigest()
@@ -155,12 +155,12 @@ class SlackServer:
         return {"content": body, "headers": headers}
 
     async def send(self, gateway: str, payload: dict[str, Any], **how: Any) -> httpx.Response:
-        """Send what was pressed to a gateway's `/slack/actions`."""
+        """Send a payload to a gateway's `/slack/actions`."""
         async with httpx.AsyncClient(timeout=120) as client:
             return await client.post(f"{gateway}/slack/actions", **self.signed(payload, **how))
 
     async def send_by_socket(self, payload: dict[str, Any], within: float = 120) -> dict[str, Any]:
-        """Send what was pressed by Socket Mode; what it was acknowledged with."""
+        """Send a payload by Socket Mode; return the acknowledgement."""
         assert self._socket is not None
         id = uuid.uuid4().hex
         self._acks[id] = asyncio.get_running_loop().create_future()
@@ -169,21 +169,21 @@ class SlackServer:
         return await asyncio.wait_for(self._acks[id], within)
 
     async def refresh(self) -> None:
-        """Have the client connect anew, as Slack does every few hours."""
+        """Tell the client to reconnect, like Slack does every few hours."""
         assert self._socket is not None
         await self._socket.send_json({"type": "disconnect", "reason": "refresh_requested"})
 
     async def drop(self) -> None:
-        """End the connection without a word."""
+        """Close the connection without notice."""
         assert self._socket is not None
         await self._socket.close(1011)
 
     def said(self, payload: dict[str, Any]) -> list[str]:
-        """The words that went to the one who pressed."""
+        """The replies to the person who pressed the button."""
         return [words["text"] for url, words in self.words if url == payload["response_url"]]
 
     async def heard(self, payload: dict[str, Any]) -> str:
-        """The one line that the one who pressed is told."""
+        """Wait for the reply to the person who pressed the button; it must be a single line."""
         async with asyncio.timeout(120):
             while not self.said(payload):
                 await asyncio.sleep(0.02)
@@ -193,7 +193,7 @@ class SlackServer:
 
     @contextlib.contextmanager
     def failing(self, method: str, fault: Fault) -> Iterator[None]:
-        """The next call of `method` gets the fault; it must have been made by the end."""
+        """The next call of `method` gets the fault; such a call must have been made at the end."""
         self.faults.append((method, fault))
         yield
         assert (method, fault) not in self.faults, f"{method} was never called"
@@ -207,7 +207,7 @@ class SlackServer:
         self._count += 1
         return self._count
 
-    # What apps call.
+    # Methods that apps call.
 
     async def _api(self, request: Request) -> Response:
         method = request.path_params["method"]
@@ -335,7 +335,7 @@ class SlackServer:
 
 
 def manifest() -> dict[str, Any]:
-    """The app as the documentation has it made."""
+    """The app manifest from the documentation."""
     found = re.search("```json\n(.+?)```", MANIFEST.read_text(), re.DOTALL)
     assert found
     app: dict[str, Any] = json.loads(found[1])

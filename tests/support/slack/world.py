@@ -1,4 +1,4 @@
-"""A gateway, a worker and Slack, and people who press."""
+"""A gateway, a worker, a simulated Slack, and people who press buttons."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ ACTIONS = ("approve", "reject")
 
 
 class SlackWorld:
-    """Slack, a gateway that knows it, and the worker's side of it."""
+    """Slack, a gateway that is connected to it, and the worker's Slack activities."""
 
     def __init__(self, world: GatewayWorld, slack: SlackServer) -> None:
         self.world = world
         self.slack = slack
         self.artifacts = ArtifactStore.of(world.settings)
         self.activities = Slack.build(world.settings, self.artifacts)
-        # For requests that no agent makes.
+        # For requests that are not from an agent.
         self.unasked = Slack.build(world.settings, self.artifacts, _say_open)
 
     async def post(self, delivery: Delivery, *, attempt: int = 1) -> SlackPost:
         return await run(self.activities.slack_post, delivery, attempt, self.world.desk.client)
 
     async def asked(self, *approvers: str, address: str = "C0GENERAL") -> Asked:
-        """An agent that asks in a channel."""
+        """Start an agent that asks in a channel."""
         id, request = await self.world.asking(*approvers)
         delivery = delivery_of(id, request, address)
         return Asked(self, id, request, delivery, await self.post(delivery))
@@ -55,11 +55,11 @@ class SlackWorld:
 
 
 async def _say_open(notice: Notice) -> None:
-    """In place of a look at the agent."""
+    """Replaces the check that the agent's question is still open."""
 
 
 class Asked:
-    """A question in Slack."""
+    """A question posted in Slack."""
 
     def __init__(
         self, world: SlackWorld, id: str, request: ApprovalRequest, delivery: Delivery, post: SlackPost
@@ -80,7 +80,7 @@ class Asked:
         return Pressed(payload, await self.slack.send(self._world.world.address, payload))
 
     async def said(self, pressed: dict[str, Any]) -> str:
-        """The one line that whoever pressed is told."""
+        """The reply to the person who pressed the button, a single line."""
         return await self.slack.heard(pressed)
 
     async def ended(self) -> AgentView:
@@ -93,14 +93,14 @@ class Asked:
 
 
 class Pressed:
-    """What was sent, and what Slack got."""
+    """A payload that was sent, and the gateway's answer."""
 
     def __init__(self, payload: dict[str, Any], answer: httpx.Response) -> None:
         self.payload, self.answer, self.status = payload, answer, answer.status_code
 
 
 def request_of(**changes: Any) -> ApprovalRequest:
-    """A request that no agent makes, for what is only looked at."""
+    """A request that is not from an agent, for tests that only look at its message."""
     fields = {
         "id": "approval-1",
         "question": "Shall I?",
@@ -128,7 +128,7 @@ def delivery_of(id: str, request: ApprovalRequest | None, address: str, **change
 
 
 def write_people(settings: Settings, *routes: dict[str, Any]) -> None:
-    """Who is who in Slack, and who is told what."""
+    """Write the mapping of people to Slack users, and the notice routes."""
     content = {"people": PEOPLE, "routes": [*routes, {"ways": ["terminal"]}]}
     (settings.data_dir / "notices.json").write_text(json.dumps(content))
 

@@ -1,6 +1,6 @@
-"""A server on loopback that speaks the part of Alpaca's Trading API v2 and market data that is used here.
+"""A simulated Alpaca on loopback: the parts of its Trading API v2 and market data API that are used here.
 
-It keeps orders, checks the key, and can be told to fail the next requests in the ways that networks do.
+It keeps orders, checks the key, and can fail the next requests in the ways that networks do.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ KEY, SECRET = "test-key", "test-secret"
 
 @dataclass
 class Answer:
-    """What to answer the next request with; `book` does what was asked for before that.
+    """The answer to the next request; with `book` the request takes effect before the answer.
 
-    `cut` closes the connection without a word; `slow` waits that many seconds first.
+    `cut` closes the connection without an answer; `slow` waits that many seconds first.
     """
 
     status: int = 200
@@ -43,7 +43,7 @@ class AlpacaServer:
         self._lock = threading.Lock()
 
     def script(self, *answers: Answer) -> None:
-        """Answer the next requests so."""
+        """Give these answers to the next requests."""
         self._script.extend(answers)
 
     def __enter__(self) -> AlpacaServer:
@@ -96,7 +96,7 @@ class AlpacaServer:
             request.end_headers()
             request.wfile.write(payload)
         except ConnectionError:
-            pass  # the client had no patience
+            pass  # the client has already disconnected
 
     def _do(self, request: BaseHTTPRequestHandler, body: Any) -> tuple[int, Any]:
         url = urlsplit(request.path)

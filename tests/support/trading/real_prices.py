@@ -1,4 +1,4 @@
-"""Where real prices lie on a machine that is set up for tests."""
+"""The location of real prices on a machine that is set up for tests."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import pytest
 
 
 def real_closes() -> Path:
-    """Daily closes of twenty shares from 1990 on, as a package ships them; found without importing it."""
+    """Daily closes of twenty shares since 1990, shipped in a package; found without importing it."""
     return _shipped("sp500_dataset.csv.gz")
 
 
 def real_index() -> Path:
-    """Daily closes of the S&P 500 from 1990 on, likewise."""
+    """Daily closes of the S&P 500 since 1990, shipped in the same way."""
     return _shipped("sp500_index.csv.gz")
 
 

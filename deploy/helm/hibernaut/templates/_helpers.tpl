@@ -1,4 +1,4 @@
-{{/* Names of what belongs to a release. */}}
+{{/* The name prefix of a release's objects. */}}
 {{- define "hibernaut.name" -}}
 {{- if contains "hibernaut" .Release.Name -}}
 {{- .Release.Name | trunc 40 | trimSuffix "-" -}}
@@ -19,7 +19,7 @@
 {{- default "hibernaut" .Values.settings.HIBERNAUT_TASK_QUEUE -}}
 {{- end -}}
 
-{{/* What selects pods; `component` is worker, gateway or setup. */}}
+{{/* Selector labels of pods; `component` is worker, gateway or setup. */}}
 {{- define "hibernaut.selector" -}}
 app.kubernetes.io/name: hibernaut
 app.kubernetes.io/instance: {{ .root.Release.Name }}
@@ -33,7 +33,7 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | quote }}
 {{- end -}}
 
-{{/* A change of settings, secrets or files that this chart makes restarts the pods, and makes no build of its own. */}}
+{{/* Changed settings, secrets or files of this chart restart the pods, but do not make a new build. */}}
 {{- define "hibernaut.annotations" -}}
 checksum/settings: {{ list .root.Values.settings .root.Values.secrets .root.Values.files .root.Values.gateway.publicUrl .root.Values.worker.drainSeconds | toJson | sha256sum }}
 {{- with .annotations }}
@@ -42,7 +42,7 @@ checksum/settings: {{ list .root.Values.settings .root.Values.secrets .root.Valu
 {{- end -}}
 
 
-{{/* Where Temporal is. The worker controller says so to its workers itself, but for the CA. */}}
+{{/* Where Temporal is. The worker controller sets this for its workers, except for the CA. */}}
 {{- define "hibernaut.temporalEnv" -}}
 {{- $tls := .Values.temporal.tls -}}
 - {name: TEMPORAL_ADDRESS, value: {{ .Values.temporal.address | quote }}}
@@ -65,8 +65,8 @@ checksum/settings: {{ list .root.Values.settings .root.Values.secrets .root.Valu
 {{- end }}
 {{- end -}}
 
-{{/* One container of any component: `root`, `component`, `command`, `resources`, `controlled` by the worker controller, and
-     what more it needs as `extra`. */}}
+{{/* A container of any component: `root`, `component`, `command`, `resources`, whether it is `controlled` by
+     the worker controller, and `extra` fields. */}}
 {{- define "hibernaut.container" -}}
 {{- $values := .root.Values -}}
 - name: {{ .component }}
@@ -114,7 +114,7 @@ checksum/settings: {{ list .root.Values.settings .root.Values.secrets .root.Valu
     {{- end }}
 {{- end -}}
 
-{{/* What every pod is, besides its container. */}}
+{{/* The spec of every pod, except its container. */}}
 {{- define "hibernaut.pod" -}}
 {{- $values := .root.Values -}}
 serviceAccountName: {{ include "hibernaut.serviceAccount" .root }}
