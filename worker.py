@@ -49,11 +49,11 @@ from activities.auditor.triage import FindingTriage
 from activities.batch.listing import BatchListing
 from activities.batch.pages import BatchPages
 from activities.calendars import Calendars
-from activities.calls.firewall import Firewall
+from activities.calls.fair_slots import FairSlots, owner_from_fairness_key
+from activities.calls.fork_firewall import ForkFirewall
 from activities.calls.interceptor import ReliableReports
 from activities.calls.owner import owner_of_caller
-from activities.calls.shares import OwnerShares, owner_by_turn
-from activities.calls.territory import WithinRoots
+from activities.calls.path_limits import PathLimits
 from activities.contracts.activities import Contracts
 from activities.contracts.judge_process import read_and_judge
 from activities.contracts.report.write import ContractReports
@@ -80,7 +80,7 @@ from activities.recruiting.activities import RecruitingActivities
 from activities.recruiting.sending import LetterActivities
 from activities.recruiting.understanding import OUTPUTS
 from activities.rehearsal.interceptor import NotedStarts, Rehearsal, begin_rehearsal
-from activities.rehearsal.stand_ins import its_time
+from activities.rehearsal.stand_ins import agent_time
 from activities.research.activities import ResearchActivities
 from activities.research.publishing import Publisher
 from activities.starts import StartChecks
@@ -129,7 +129,7 @@ def activity_objects(settings: Settings) -> list[Any]:
     files, reports = AgentFiles(objects), settings.data_dir / "reports"
     rehearses = settings.rehearsal is not None
     runner = (EstimatingRunner if rehearses else ModelRunner)(settings, artifacts, outputs=OUTPUTS)
-    now = its_time if rehearses else _now
+    now = agent_time if rehearses else _now
     mail = Mail.build(settings, authority)
     scan = CodeScan(artifacts, objects)
     replay = database_place(settings, "quotes.db")
@@ -285,8 +285,8 @@ def build(
     `slots` limits concurrent activities; those that are not coroutines share `SLOTS` threads.
     """
     workflows = workflow_classes() if workflows is None else workflows
-    within = WithinRoots(client, Roots.load(settings), published(settings))
-    firewall = Firewall(Histories.open(client, settings))
+    limits = PathLimits(client, Roots.load(settings), published(settings))
+    firewall = ForkFirewall(Histories.open(client, settings))
     return EndingWorker(
         client,
         task_queue=settings.task_queue,
@@ -298,9 +298,9 @@ def build(
         interceptors=[
             *interceptors(),
             reports,
-            OwnerShares(slots, owner_by_turn),
+            FairSlots(slots, owner_from_fairness_key),
             *activity_interceptors(),
-            within,
+            limits,
             firewall,
             *_rehearsal(settings),
         ],
@@ -334,7 +334,7 @@ def build_fetcher(
         max_concurrent_activities=SLOTS,
         interceptors=[
             reports,
-            OwnerShares(SLOTS, partial(owner_of_caller, client)),
+            FairSlots(SLOTS, partial(owner_of_caller, client)),
             *activity_interceptors(),
             *_rehearsal(settings),
         ],

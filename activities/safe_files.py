@@ -19,7 +19,7 @@ from typing import Self
 
 from common.territory import Territory
 
-# Set for each activity by `activities/calls/territory.py`; None outside a worker.
+# Set for each activity by `activities/calls/path_limits.py`; None outside a worker.
 current_territory: ContextVar[Territory | None] = ContextVar("territory", default=None)
 
 # Leaves room for a prefix: programs take absolute paths, and the system's limit is 4,096 bytes.

@@ -153,7 +153,7 @@ async def _mail(settings: Settings) -> AsyncIterator[Check]:
     if server is None or smtp is None:
         yield Check("mail out", Health.OK, "no mail is sent; set HIBERNAUT_SMTP to a server")
     else:
-        yield await _reached("mail out", f"{smtp.host}:{smtp.port} takes mail", server.look())
+        yield await _reached("mail out", f"{smtp.host}:{smtp.port} takes mail", server.check_login())
     if imap is not None:
         opening = asyncio.to_thread(lambda: ImapSession(imap, settings.mail.imap_prefix).close())
         yield await _reached("mail in", f"the mailbox at {imap.host}:{imap.port} can be read", opening)

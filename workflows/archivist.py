@@ -23,7 +23,7 @@ from temporalio.exceptions import (
 
 with workflow.unsafe.imports_passed_through():
     from activities.archive.agents import AgentArchiver
-    from activities.archive.erasure import Account, ErasePart, Erasure
+    from activities.archive.erasure import ErasePart, Erasure, ErasureRecord
     from activities.archive.ledger import ArchiveLedger
     from activities.archive.records import (
         DueAgent,
@@ -230,8 +230,8 @@ class Eraser:
         erased = erased.plus(archived).model_copy(update={"held": held})
         found = erased.live or erased.archived or erased.objects or erased.artifacts
         if found and workflow.patched("erasures are kept"):
-            account = Account(by=part.by, at=part.at, erased=erased)
-            await workflow.execute_activity_method(Erasure.keep_account, account, **WORK)
+            record = ErasureRecord(by=part.by, at=part.at, erased=erased)
+            await workflow.execute_activity_method(Erasure.store_record, record, **WORK)
         return erased
 
 

@@ -10,7 +10,7 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from activities.market.look import MarketWatch
-    from activities.market.records import Look, Looked, MarketReportFiles, MarketReportRequest
+    from activities.market.records import LookRequest, LookResult, MarketReportFiles, MarketReportRequest
     from activities.market.report import MarketReports
     from common.agents.agent import Receipt, Woken
     from common.agents.fields import FASTEST, SLOWEST
@@ -110,7 +110,7 @@ class MarketAnalyst(Agent[MarketInput, MarketMemory]):
         """Look once; after a failure, look again in a few minutes, and tell people once."""
         memory, now = self.memory, workflow.now()
         assert memory.until is not None
-        request = Look(
+        request = LookRequest(
             index=self.input.index,
             calendar=self.input.calendar,
             every=self._every,
@@ -138,7 +138,7 @@ class MarketAnalyst(Agent[MarketInput, MarketMemory]):
         for crossing in looked.crossings:
             await self._notice(crossing)
 
-    def _note_end(self, looked: Looked) -> None:
+    def _note_end(self, looked: LookResult) -> None:
         """Note when the watch will end, and again whenever that changes."""
         memory = self.memory
         if looked.ends_at and looked.ends_at != memory.ends_at:

@@ -108,7 +108,7 @@ class AgentArchiver:
             record = ArchiveRecord.model_validate_json(data)
             for each in record.objects:
                 await asyncio.to_thread(get_checked, self._objects, each)
-            await asyncio.to_thread(self._drop_leftovers, record)
+            await asyncio.to_thread(self._delete_leftovers, record)
             await self._remove(record)
             return Removed(id=record.id, runs=[run.run_id for run in record.runs])
 
@@ -156,7 +156,7 @@ class AgentArchiver:
             return await self._copy(view, batch, request.at)
         except (ObjectMissingError, PayloadDamagedError) as error:
             activity.logger.warning("%s is left in Temporal: %s", row.id, error)
-            await asyncio.to_thread(self._drop_half_a_copy, view)
+            await asyncio.to_thread(self._delete_partial_copy, view)
             return Stored(fate=StoreOutcome.DAMAGED)
 
     async def _copy(self, view: AgentView, batch: str, at: datetime) -> Stored:
@@ -271,13 +271,13 @@ class AgentArchiver:
         earlier = sorted(found.items(), key=lambda each: each[1].events[0].event_time.ToDatetime())
         return {**dict(earlier), run_id: last}
 
-    def _drop_half_a_copy(self, view: AgentView) -> None:
+    def _delete_partial_copy(self, view: AgentView) -> None:
         """Delete an incomplete copy. The record is written last, so without one the copy is incomplete."""
         folder = run_folder(view.kind, view.id, view.run_id)
         if self._objects.head(record_key(view.kind, view.id, view.run_id)) is None:
             self._objects.delete([each.key for each in self._objects.list(folder)])
 
-    def _drop_leftovers(self, record: ArchiveRecord) -> None:
+    def _delete_leftovers(self, record: ArchiveRecord) -> None:
         """Delete objects of killed attempts that the record does not name."""
         # Reading a history again may order its maps differently, which changes its digest and its name.
         names = {record_key(record.kind, record.id, record.run_id), *(each.key for each in record.objects)}

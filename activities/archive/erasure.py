@@ -45,7 +45,7 @@ class ErasePart(BaseModel, frozen=True):
     until: AwareDatetime
 
 
-class Account(BaseModel, frozen=True):
+class ErasureRecord(BaseModel, frozen=True):
     """What the erasure named `by` has deleted."""
 
     by: str
@@ -95,14 +95,14 @@ class Erasure:
             found.held = len(held)
             there = {id for id in runs if await self._end(id)}
             # Delete these before the agents: a retry after a kill finds them through the agents.
-            theirs = await asyncio.to_thread(self._letters_and_acts, runs)
-            theirs += await asyncio.to_thread(self._never_entered, request.owner, kinds)
+            to_delete = await asyncio.to_thread(self._letters_and_acts, runs)
+            to_delete += await asyncio.to_thread(self._never_entered, request.owner, kinds)
             # These go even if all of the owner's agents are on hold: they are only a cache.
-            theirs += await asyncio.to_thread(self._lying, owned_prefix(request.owner))
-            await asyncio.to_thread(self._objects.delete, [each.key for each in theirs])
+            to_delete += await asyncio.to_thread(self._list_objects, owned_prefix(request.owner))
+            await asyncio.to_thread(self._objects.delete, [each.key for each in to_delete])
             own = await asyncio.to_thread(self._forget_own, runs)
-            found.objects, found.artifacts = len(theirs) + own.objects, own.artifacts
-            found.bytes = own.bytes + sum(each.size for each in theirs)
+            found.objects, found.artifacts = len(to_delete) + own.objects, own.artifacts
+            found.bytes = own.bytes + sum(each.size for each in to_delete)
             found.live = sum(not id.startswith((courier_id(""), PAGE_PREFIX)) for id in there)
             for id, ids in runs.items():
                 found = found.plus(await self._erase(id, ids))
@@ -117,21 +117,21 @@ class Erasure:
         finishes the job.
         """
         async with heartbeats():
-            _, newest = await self._ledger.sound()
+            _, newest = await self._ledger.check_head()
             if newest is None or newest.by != request.by:
                 await self._enter(request)
-                _, newest = await self._ledger.sound()
+                _, newest = await self._ledger.check_head()
             if newest is None or newest.by != request.by:
                 return Erased(owner=request.owner, held=await self._held(request.owner))
             await asyncio.to_thread(self._objects.delete, newest.removed)
             return newest.erased or Erased(owner=request.owner)
 
     @activity.defn(name="keep_erasure")
-    def keep_account(self, account: Account) -> None:
+    def store_record(self, record: ErasureRecord) -> None:
         """Keep the counts of what was erased, as evidence for later; none of its content."""
-        counts = account.erased.model_dump(exclude={"owner"})
-        kept = Forgotten(**counts, at=account.at).model_dump_json(exclude={"owner"})
-        self._objects.put(f"{Forgotten.prefix(account.erased.owner)}{account.by}.json", kept.encode())
+        counts = record.erased.model_dump(exclude={"owner"})
+        kept = Forgotten(**counts, at=record.at).model_dump_json(exclude={"owner"})
+        self._objects.put(f"{Forgotten.prefix(record.erased.owner)}{record.by}.json", kept.encode())
 
     async def _end(self, id: str) -> bool:
         """Terminate the agent; return whether it existed, as visibility still lists deleted ones briefly."""
@@ -145,7 +145,7 @@ class Erasure:
 
     async def _erase(self, id: str, runs: list[str]) -> Erased:
         prefix = agent_prefix(self._client.namespace, id)
-        listed = await asyncio.to_thread(self._lying, prefix)
+        listed = await asyncio.to_thread(self._list_objects, prefix)
         await delete_runs(self._client, id, runs)
         await clear_payloads(self._client, self._objects, id, runs)
         # No run is left, so payloads of signals that never reached the agent can go as well.
@@ -185,9 +185,9 @@ class Erasure:
         holds = Holds.load(self._settings)
         found = await asyncio.to_thread(self._rows_of, request.owner)
         kept, removed, erased = list[IndexRow](), list[str](), Erased(owner=request.owner)
-        going = dict[str, IndexRow]()
+        rows_to_erase = dict[str, IndexRow]()
         for key, rows in found.items():
-            theirs = [
+            erasable = [
                 row
                 for row in rows
                 if row.owner == request.owner
@@ -196,33 +196,33 @@ class Erasure:
             ]
             erased.held += sum(
                 row.owner == request.owner and row.started <= request.until for row in rows
-            ) - len(theirs)
-            if theirs:
+            ) - len(erasable)
+            if erasable:
                 removed.append(key)
-                kept += [row for row in rows if row not in theirs]
-                going.update((row.run_id, row) for row in theirs)
-                erased.index_rows += len(theirs)
-        gone = list[StoredObject]()
-        for row in going.values():
+                kept += [row for row in rows if row not in erasable]
+                rows_to_erase.update((row.run_id, row) for row in erasable)
+                erased.index_rows += len(erasable)
+        to_delete = list[StoredObject]()
+        for row in rows_to_erase.values():
             prefix = run_folder(row.kind, row.id, row.run_id)
-            listed = await asyncio.to_thread(self._lying, prefix)
+            listed = await asyncio.to_thread(self._list_objects, prefix)
             if not await is_there(self._client, row.id):
                 # Payloads of signals that were on their way to the agent when it was archived.
                 leftover = agent_prefix(self._client.namespace, row.id)
-                listed += await asyncio.to_thread(self._lying, leftover)
-            gone += listed
+                listed += await asyncio.to_thread(self._list_objects, leftover)
+            to_delete += listed
             erased.archived += 1
-        ids = {row.id for row in going.values()}
-        gone += await asyncio.to_thread(self._letters_and_acts, ids)
+        ids = {row.id for row in rows_to_erase.values()}
+        to_delete += await asyncio.to_thread(self._letters_and_acts, ids)
         own = await asyncio.to_thread(self._forget_own, ids)
-        removed += [each.key for each in gone]
-        erased.objects, erased.artifacts = len(gone) + own.objects, own.artifacts
-        erased.bytes = own.bytes + sum(each.size for each in gone)
-        if going:
+        removed += [each.key for each in to_delete]
+        erased.objects, erased.artifacts = len(to_delete) + own.objects, own.artifacts
+        erased.bytes = own.bytes + sum(each.size for each in to_delete)
+        if rows_to_erase:
             entry = EnterRequest(by=request.by, at=request.at, rows=[], records=[])
             await self._ledger.enter(request.by, entry, [], kept, tuple(removed), erased)
 
-    def _lying(self, prefix: str) -> list[StoredObject]:
+    def _list_objects(self, prefix: str) -> list[StoredObject]:
         return list(self._objects.list(prefix))
 
     def _rows_of(self, owner: str) -> dict[str, list[IndexRow]]:

@@ -50,7 +50,7 @@ class ArchiveLedger:
                 nothing may be added to the archive in this state.
         """
         async with heartbeats():
-            head, newest = await self.sound()
+            head, newest = await self.check_head()
             if head.number:
                 await self._anchor.keep(head)
             await asyncio.to_thread(self._clear, head, newest)
@@ -74,7 +74,7 @@ class ArchiveLedger:
                 raise permanent("ForeignStore", str(error)) from error
             return SweepDone(deleted=done.deleted, deleted_bytes=done.deleted_bytes)
 
-    async def sound(self) -> tuple[Head, Manifest | None]:
+    async def check_head(self) -> tuple[Head, Manifest | None]:
         """Check that the archive is this service's and not rolled back; return its head and newest manifest.
 
         Raises:
@@ -111,7 +111,7 @@ class ArchiveLedger:
 
         Idempotent by ``by``: a retry finds what the first attempt wrote.
         """
-        head, newest = await self.sound()
+        head, newest = await self.check_head()
         if newest is None or newest.by != by:
             number = head.number + 1
             files = [

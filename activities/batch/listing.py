@@ -142,13 +142,13 @@ class _Lister:
         if item.key in self.known:
             self._duplicates += 1
             return
-        self._know(item.key)
+        self._remember(item.key)
         line = as_lines([item])
         if len(line) > MAX_ITEM_BYTES:
             self._set_aside(item.key, f"it has {len(line)} bytes, over {MAX_ITEM_BYTES}: name a file instead")
             return
         if len(self._lines) == self._most or self._size + len(line) > MAX_PAGE_BYTES:
-            self._turn()
+            self._close_page()
         self._lines.append(line)
         self._size += len(line)
 
@@ -157,12 +157,12 @@ class _Lister:
         if key in self.known:
             self._duplicates += 1
             return
-        self._know(key)
+        self._remember(key)
         self._set_aside(key, reason)
 
     def listing(self) -> Listing:
         """Everything added so far; closes the current page."""
-        self._turn()
+        self._close_page()
         refused = None
         if self._refused:
             ref = self._artifacts.put(as_lines(self._refused))
@@ -174,7 +174,7 @@ class _Lister:
             set_aside=sample_of(self._refused),
         )
 
-    def _know(self, key: str) -> None:
+    def _remember(self, key: str) -> None:
         self.known.add(key)
         if len(self.known) > MAX_ITEMS:
             raise permanent("TooManyItems", f"a batch has {MAX_ITEMS} items at most: make several of it")
@@ -182,7 +182,7 @@ class _Lister:
     def _set_aside(self, key: str, reason: str) -> None:
         self._refused.append(ItemResult(key=key, verdict=Verdict.QUARANTINED, reason=reason))
 
-    def _turn(self) -> None:
+    def _close_page(self) -> None:
         if self._lines:
             self._pages.append(
                 ItemPage(items=self._artifacts.put(b"".join(self._lines)), count=len(self._lines))

@@ -24,10 +24,10 @@ from activities.batch.records import (
     GatherRequest,
     ItemCheck,
     Items,
-    Looked,
-    LookRequest,
     OpenedPage,
     OpenRequest,
+    PollRequest,
+    PollResult,
     ReadRequest,
     WriteRequest,
 )
@@ -127,10 +127,10 @@ class BatchPages:
         return CheckedItem(subject=summary_of(input))
 
     @activity.defn(name="batch_look")
-    async def look(self, request: LookRequest) -> Looked:
+    async def poll(self, request: PollRequest) -> PollResult:
         """The last reports of those pages that have ended, perhaps without being able to report it."""
         found = [await self._last_report(each, request.parent) for each in request.pages]
-        return Looked(reports=tuple(each for each in found if each is not None))
+        return PollResult(reports=tuple(each for each in found if each is not None))
 
     @activity.defn(name="batch_gather")
     async def gather(self, request: GatherRequest) -> Gathered:

@@ -113,14 +113,14 @@ class OpenedPage(BaseModel, frozen=True):
     report: PageReport
 
 
-class LookRequest(BaseModel, frozen=True):
+class PollRequest(BaseModel, frozen=True):
     """Pages that have not reported for a long time."""
 
     parent: str
     pages: tuple[OpenedPage, ...]
 
 
-class Looked(BaseModel, frozen=True):
+class PollResult(BaseModel, frozen=True):
     """The last reports of those pages that have ended."""
 
     reports: tuple[PageReport, ...] = ()

@@ -15,7 +15,7 @@ from common.agents.batch_verdicts import failed
 from common.errors import classify_error
 
 
-def in_turn(items: ItemsOf[Argument], do: Callable[[Argument], BaseModel]) -> ItemResults:
+def process_items(items: ItemsOf[Argument], do: Callable[[Argument], BaseModel]) -> ItemResults:
     """Process items in order; those not started within `MOMENT` are handed back.
 
     A permanent failure quarantines the item. A retryable one ends this call; the item comes first in the next

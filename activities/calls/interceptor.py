@@ -16,8 +16,8 @@ from temporalio.exceptions import ApplicationError, CancelledError
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
+from activities.calls.fair_slots import PUT_OFF
 from activities.calls.handover import HANDED_OVER, handed_over, is_cut_off
-from activities.calls.shares import PUT_OFF
 from common.errors import classify_error, permanent
 from common.object_store import StoreUnavailableError
 from common.telemetry.metrics import instruments

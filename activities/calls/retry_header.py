@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 SHORTEST, LONGEST = timedelta(seconds=1), timedelta(days=1)
 
 
-def asked_wait(value: str | None, now: datetime) -> timedelta | None:
+def parse_retry_after(value: str | None, now: datetime) -> timedelta | None:
     """How long the server asks to wait, from a second to a day; None if the value is unusable."""
     text = (value or "").strip()
     if text.isascii() and text.isdecimal():

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from temporalio import activity
 
 from activities.batch.records import ItemResults, ItemsOf
-from activities.batch.together import in_turn
+from activities.batch.together import process_items
 from activities.contracts.audit import Auditor, in_order, passages_text, verdict_of, weight
 from activities.contracts.listing import key_of, list_contracts, media_type_of, why
 from activities.contracts.model_verdicts import model_findings
@@ -146,7 +146,7 @@ class Contracts:
     @activity.defn(name="audit_contracts")
     def audit_contracts(self, requests: ItemsOf[AuditRequest]) -> ItemResults:
         """Read and judge contracts one after the other; after a short time it starts no further one."""
-        return in_turn(requests, self.audit_contract)
+        return process_items(requests, self.audit_contract)
 
     @activity.defn(name="compare_opinions")
     def compare_opinions(self, request: CompareRequest) -> Audited:

@@ -82,21 +82,23 @@ class Notices:
             is_set = bool(self._routes and self._routes.ways())
             follows = is_set and notice.event in ASKS and self._follows(notice, outlets)
         except SettingsError as error:
-            say(notice.event, notice.agent, f"{notice.text} (to nobody else: {error})")
+            print_notice(notice.event, notice.agent, f"{notice.text} (to nobody else: {error})")
             return told
         if outlets.terminal and info.attempt == 1:
             gap = f" (not reached: {outlets.gap})" if outlets.gap else ""
             how = f" (`starter.py inbox --batch {notice.agent}`)" if notice.is_of_batch else ""
-            say(notice.event, notice.agent, f"{notice.text}{how}{gap}")
+            print_notice(notice.event, notice.agent, f"{notice.text}{how}{gap}")
         try:
             async with asyncio.timeout(PATIENCE.total_seconds()):
                 await asyncio.gather(*(self._settle(each, notice) for each in notice.couriers))
                 if outlets.places:
                     await self._send(notice, outlets)
         except (RPCError, TimeoutError, SettingsError) as error:
-            if info.attempt < ATTEMPTS and not isinstance(error, SettingsError) and _passes(error):
+            if info.attempt < ATTEMPTS and not isinstance(error, SettingsError) and _is_transient(error):
                 raise ApplicationError("Temporal is away", type="TemporalAway") from None
-            say(notice.event, notice.agent, f"{notice.text} (to nobody else: {error or 'Temporal is away'})")
+            print_notice(
+                notice.event, notice.agent, f"{notice.text} (to nobody else: {error or 'Temporal is away'})"
+            )
         # The notice of a fork's end must come through here as well, to be marked as a fork's.
         elsewhere = is_set or CALLER.get() is not None
         if not elsewhere and told == Told():
@@ -160,13 +162,13 @@ class Notices:
                 raise
 
 
-def say(event: NoticeEvent, agent: str, text: str) -> None:
+def print_notice(event: NoticeEvent, agent: str, text: str) -> None:
     """Print a line on the terminal, without control characters."""
     line = f"{event}: {agent}: {text}"
     print("".join(char if char.isprintable() else " " for char in line), file=sys.stderr, flush=True)
 
 
-def _passes(error: RPCError | TimeoutError) -> bool:
+def _is_transient(error: RPCError | TimeoutError) -> bool:
     return isinstance(error, TimeoutError) or error.status in (
         RPCStatusCode.UNAVAILABLE,
         RPCStatusCode.DEADLINE_EXCEEDED,

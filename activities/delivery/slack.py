@@ -14,7 +14,7 @@ from slack_sdk.web.slack_response import SlackResponse
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.calls.retry_header import asked_wait
+from activities.calls.retry_header import parse_retry_after
 from activities.delivery import slack_blocks
 from activities.delivery.open_questions import require_open
 from common.agents.kinds import shown_as
@@ -243,7 +243,7 @@ def _classified(answer: SlackResponse, address: str) -> ApplicationError:
     error = str(data.get("error", "no answer"))[:100]
     if answer.status_code == 429 or error in _BUSY:
         headers = {name.lower(): value for name, value in answer.headers.items()}
-        wait = asked_wait(headers.get("retry-after"), datetime.now(UTC)) or ASKED_WAIT
+        wait = parse_retry_after(headers.get("retry-after"), datetime.now(UTC)) or ASKED_WAIT
         return retry_after("SlackBusy", f"Slack asks to wait {wait.total_seconds():g} s.", wait)
     if answer.status_code >= 500 or error in _TRANSIENT:
         return ApplicationError(f"Slack answered {answer.status_code}: {error}", type="SlackAway")

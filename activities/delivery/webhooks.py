@@ -16,7 +16,7 @@ from standardwebhooks import Webhook
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.calls.retry_header import asked_wait
+from activities.calls.retry_header import parse_retry_after
 from activities.fetching.guard import AddressRefusedError, guarded_client
 from common.errors import permanent, retry_after
 from common.notices.types import Delivery, Notice, masked
@@ -24,7 +24,7 @@ from common.settings import Settings
 
 SECONDS = 20.0
 # The 4xx answers worth retrying.
-PASSING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
+RETRYABLE_STATUSES = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
 
 
 class Webhooks:
@@ -127,7 +127,7 @@ def _judge(where: str, status: int, asked: str | None) -> None:
         return
     if status == HTTPStatus.GONE:
         raise permanent("WebhookGone", f"{said}; remove it from the routes")
-    if status < 500 and status not in PASSING:
+    if status < 500 and status not in RETRYABLE_STATUSES:
         raise permanent("WebhookRefused", said)
-    wait = asked_wait(asked, datetime.now(UTC))
+    wait = parse_retry_after(asked, datetime.now(UTC))
     raise retry_after("WebhookFailed", said, wait) if wait else ApplicationError(said, type="WebhookFailed")

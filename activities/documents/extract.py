@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from activities.documents.charsets import decode
-from activities.fetching.addresses import joined
+from activities.fetching.addresses import resolve
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -126,11 +126,11 @@ def links_of(html: str | bytes, base: str, *, charset: str | None = None) -> lis
     if tree is None:
         return []
     for element in tree.iter("base"):
-        base = joined(base, element.get("href") or "") or base
+        base = resolve(base, element.get("href") or "") or base
         break
     found: dict[str, str] = {}
     for element in tree.iter("a", "area"):
-        url = joined(base, element.get("href") or "")
+        url = resolve(base, element.get("href") or "")
         if url and "nofollow" not in (element.get("rel") or "").lower().split():
             words = " ".join("".join(element.itertext()).split())[:300] or element.get("title") or ""
             found[url] = found.get(url) or words

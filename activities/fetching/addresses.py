@@ -10,7 +10,7 @@ _PORTS = {"http": 80, "https": 443}
 _KEY_BYTES = 64
 
 
-def normalised(url: str) -> str:
+def normalise(url: str) -> str:
     """`url` in the canonical form under which its page is stored.
 
     Scheme and host in lower case, no default port, no fragment, `/` for an empty path and for a backslash, no
@@ -32,11 +32,11 @@ def normalised(url: str) -> str:
     return urlunsplit((scheme, f"{user}{host}{port}", path, query, ""))
 
 
-def joined(base: str, reference: str) -> str | None:
+def resolve(base: str, reference: str) -> str | None:
     """Resolve `reference` against the page at `base`; None if the result is not an http or https address."""
     try:
         url = urldefrag(urljoin(base, reference.strip())).url
-        normalised(url)
+        normalise(url)
     except ValueError:
         return None
     return url if reference.strip() and len(url) <= 2000 else None
@@ -63,7 +63,7 @@ def host_of(url: str) -> str:
     Raises:
         ValueError: it is not an absolute http or https address.
     """
-    parts = urlsplit(normalised(url))
+    parts = urlsplit(normalise(url))
     host = parts.hostname or ""
     return host if parts.port in (None, 80, 443) else f"{host}:{parts.port}"
 
@@ -84,5 +84,5 @@ def fairness_key(url: str) -> str:
 
 def origin_of(url: str) -> str:
     """Scheme, host and port of `url`: the scope of a robots.txt."""
-    parts = urlsplit(normalised(url))
+    parts = urlsplit(normalise(url))
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"

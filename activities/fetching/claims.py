@@ -31,8 +31,8 @@ _CLAIMS = Table(
 class Claims:
     """Claims on addresses. A dead process's claim expires with its lease, as does its turn at the host."""
 
-    def __init__(self, place: Path | URL) -> None:
-        self._database = SharedDatabase(place, _TABLES, durable=False)
+    def __init__(self, database: Path | URL) -> None:
+        self._database = SharedDatabase(database, _TABLES, durable=False)
 
     @contextlib.asynccontextmanager
     async def claim(self, agent: str, url: str) -> AsyncIterator[None]:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 from temporalio.exceptions import ApplicationError
 
-from activities.calls.retry_header import asked_wait
+from activities.calls.retry_header import parse_retry_after
 from activities.fetching.guard import AddressRefusedError
 from common.errors import permanent
 from common.flaws import flaw_of
@@ -47,7 +47,7 @@ async def exchange(
     client: httpx.AsyncClient,
     url: str,
     *,
-    most_bytes: int,
+    max_bytes: int,
     wanted: Collection[str] = (),
     headers: Mapping[str, str] | None = None,
     seconds: float = MAX_SECONDS,
@@ -57,7 +57,7 @@ async def exchange(
     Args:
         client: from `activities.fetching.guard.guarded_client`.
         url: absolute.
-        most_bytes: limit for the body, both as sent and decompressed; reading stops there.
+        max_bytes: limit for the body, both as sent and decompressed; reading stops there.
         wanted: media types; the body of a successful answer of another type is not read. Empty: any.
         headers: sent in addition to the client's.
         seconds: timeout for the whole exchange, however slowly the body arrives.
@@ -72,7 +72,7 @@ async def exchange(
             said = "content-type" in response.headers
             if said and wanted and response.is_success and answer.media_type not in wanted:
                 return answer
-            body, cut = await _read(response, most_bytes)
+            body, cut = await _read(response, max_bytes)
             return replace(answer, body=body, cut=cut)
     except (AddressRefusedError, httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError) as error:
         raise permanent("AddressRefused", str(error)) from error
@@ -88,7 +88,7 @@ async def exchange(
 
 def pause_of(headers: Mapping[str, str], now: datetime | None = None) -> timedelta:
     """How long Retry-After says to wait, from a second to a day; a minute if it says nothing usable."""
-    return asked_wait(headers.get("retry-after"), now or datetime.now(UTC)) or USUAL_PAUSE
+    return parse_retry_after(headers.get("retry-after"), now or datetime.now(UTC)) or USUAL_PAUSE
 
 
 async def _read(response: httpx.Response, most: int) -> tuple[bytes, bool]:

@@ -12,7 +12,7 @@ import httpx
 from temporalio.exceptions import ApplicationError
 
 from activities.documents.extract import charset_of
-from activities.fetching.addresses import host_of, normalised, origin_of
+from activities.fetching.addresses import host_of, normalise, origin_of
 from activities.fetching.claims import Claims
 from activities.fetching.exchange import HttpAnswer, exchange, pause_of
 from activities.fetching.pages import Download, PageStore
@@ -61,7 +61,7 @@ class Fetcher:
         self.pages = pages
 
     async def download(
-        self, agent: str, url: str, wanted: Collection[str], most_bytes: int, *, fresh: bool = False
+        self, agent: str, url: str, wanted: Collection[str], max_bytes: int, *, fresh: bool = False
     ) -> tuple[Download, bool]:
         """What this agent fetched before, else the page as it is now; and whether the site said "unchanged".
 
@@ -69,7 +69,7 @@ class Fetcher:
             agent: workflow id.
             url: absolute.
             wanted: media types.
-            most_bytes: limit for the body.
+            max_bytes: limit for the body.
             fresh: ask the site again, conditionally (ETag, Last-Modified).
 
         Raises:
@@ -79,7 +79,7 @@ class Fetcher:
                 `SiteUnreachable`.
         """
         try:
-            url = normalised(url)
+            url = normalise(url)
         except ValueError as error:
             raise permanent("AddressRefused", str(error)) from None
         known = await asyncio.to_thread(self.pages.find, agent, url)
@@ -89,13 +89,13 @@ class Fetcher:
             known = await asyncio.to_thread(self.pages.find, agent, url)
             if known and not fresh:
                 return known, False
-            answer = await self._follow(agent, url, known, wanted, most_bytes)
+            answer = await self._follow(agent, url, known, wanted, max_bytes)
             now = datetime.now(UTC)
             unchanged = answer.status == 304 and known is not None and answer.url == known.final_url
             if known and unchanged:
                 kept = known.model_copy(update={"fetched_at": now})
             else:
-                _check(answer, wanted, most_bytes)
+                _check(answer, wanted, max_bytes)
                 kept = Download(
                     url=url,
                     final_url=answer.url,
@@ -135,7 +135,7 @@ class Fetcher:
             return self._robots.keep(url, answer.body if 200 <= answer.status < 300 else b"")
 
     async def _follow(
-        self, agent: str, url: str, known: Download | None, wanted: Collection[str], most_bytes: int
+        self, agent: str, url: str, known: Download | None, wanted: Collection[str], max_bytes: int
     ) -> HttpAnswer:
         """Follow redirects here, because each hop has its own host, rules and rate limit."""
         for _ in range(MAX_REDIRECTS + 1):
@@ -144,7 +144,7 @@ class Fetcher:
                 raise permanent("RobotsForbid", f"{url}: the site's robots.txt forbids fetching it")
             headers = _conditions(known) if known and known.final_url == url else {}
             interval = robots.interval(self._interval)
-            answer = await self._ask(agent, url, interval, most_bytes, wanted, headers)
+            answer = await self._ask(agent, url, interval, max_bytes, wanted, headers)
             to = _target(answer)
             if to is None:
                 return answer
@@ -156,17 +156,17 @@ class Fetcher:
         agent: str,
         url: str,
         interval: float,
-        most_bytes: int,
+        max_bytes: int,
         wanted: Collection[str] = (),
         headers: Mapping[str, str] | None = None,
     ) -> HttpAnswer:
         host = host_of(url)
-        async with self._slots.turn(host, f"{agent} {url}", interval):
-            answer = await exchange(self._client, url, most_bytes=most_bytes, wanted=wanted, headers=headers)
+        async with self._slots.acquire(host, f"{agent} {url}", interval):
+            answer = await exchange(self._client, url, max_bytes=max_bytes, wanted=wanted, headers=headers)
             if answer.status == 429 or (answer.status == 503 and "retry-after" in answer.headers):
                 pause = pause_of(answer.headers)
                 # Holds back all agents: the site would tell them the same.
-                await asyncio.to_thread(self._slots.hold, host, pause.total_seconds())
+                await asyncio.to_thread(self._slots.pause, host, pause.total_seconds())
                 raise retry_after("SiteBusy", f"{host} asks to come back in {pause}", pause)
         return answer
 
@@ -182,12 +182,12 @@ def _target(answer: HttpAnswer) -> str | None:
     if answer.status not in REDIRECTS or not to:
         return None
     try:
-        return normalised(urljoin(answer.url, to))
+        return normalise(urljoin(answer.url, to))
     except ValueError:
         raise permanent("AddressRefused", f"{answer.url} redirects to {to[:200]!r}") from None
 
 
-def _check(answer: HttpAnswer, wanted: Collection[str], most_bytes: int) -> None:
+def _check(answer: HttpAnswer, wanted: Collection[str], max_bytes: int) -> None:
     """Raise the matching error if the answer has no usable page."""
     status, what = answer.status, f"{answer.url}: status {answer.status}"
     if status in (408, 425) or status >= 500:
@@ -201,4 +201,4 @@ def _check(answer: HttpAnswer, wanted: Collection[str], most_bytes: int) -> None
     if answer.media_type not in wanted:
         raise permanent("MediaTypeRefused", f"{answer.url}: {answer.media_type[:80]} is not read")
     if answer.cut:
-        raise permanent("PageTooLarge", f"{answer.url}: more than {most_bytes} bytes")
+        raise permanent("PageTooLarge", f"{answer.url}: more than {max_bytes} bytes")

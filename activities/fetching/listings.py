@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from activities.documents.charsets import decode
 from activities.documents.extract import ExtractError, Link
-from activities.fetching.addresses import joined
+from activities.fetching.addresses import resolve
 from common.flaws import flaw_of
 
 if TYPE_CHECKING:
@@ -21,13 +21,13 @@ MAX_LINKS = 5_000
 _GZIP = b"\x1f\x8b"
 _TAG_OF_LOC = re.compile(r"<(/?)(?:[\w.-]+:)?loc\b[^>]*>", re.IGNORECASE)
 # A bare ampersand, or a CDATA section, within which ampersands are legal.
-_BARE = re.compile(
+_BARE_AMPERSAND = re.compile(
     r"<!\[CDATA\[.*?(?:\]\]>|$)|&(?!(?:amp|lt|gt|quot|apos|#\d+|#[xX][0-9a-fA-F]+);)", re.DOTALL
 )
 _DECLARATION = re.compile(r"<\?xml\b[^>]*\?>")
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 # The first two bytes of XML in UTF-16 without a byte order mark.
-_WIDE = {b"<\0": "utf-16-le", b"\0<": "utf-16-be"}
+_UTF16_STARTS = {b"<\0": "utf-16-le", b"\0<": "utf-16-be"}
 XML_TYPES = (
     *("application/xml", "text/xml", "application/rss+xml", "application/atom+xml", "application/rdf+xml"),
     *("application/gzip", "application/x-gzip", "application/octet-stream"),
@@ -56,7 +56,7 @@ def read_sitemap(data: bytes, base: str) -> Sitemap:
     # Skip the zero bytes and byte order marks of UTF-16 as well as blanks.
     if not data.lstrip(b"\xef\xbb\xbf\xff\xfe\0 \t\r\n").startswith(b"<"):
         lines = data.decode("utf-8-sig", "replace").splitlines()
-        found = [url for line in lines if line.strip().startswith("http") and (url := joined(base, line))]
+        found = [url for line in lines if line.strip().startswith("http") and (url := resolve(base, line))]
         return Sitemap([Link(url=url) for url in found[:MAX_LINKS]])
     _refuse_entities(data)
     from lxml import etree
@@ -76,7 +76,7 @@ def read_sitemap(data: bytes, base: str) -> Sitemap:
     places = [place for entry in root for place in entry if _name(place) == "loc"]
     if places and _TAG_OF_LOC.findall(text)[-1:] == [""]:
         places.pop()  # truncated within the address
-    found = [url for place in places if (url := joined(base, place.text or ""))][:MAX_LINKS]
+    found = [url for place in places if (url := resolve(base, place.text or ""))][:MAX_LINKS]
     if not found and len(parser.error_log):
         raise ExtractError(f"the sitemap is no XML: {parser.error_log[0].message}"[:300])
     return Sitemap(sitemaps=found) if name == "sitemapindex" else Sitemap([Link(url=url) for url in found])
@@ -98,7 +98,7 @@ def read_feed(data: bytes, base: str) -> list[Link]:
         raise ExtractError("it is no feed")
     links = {}
     for entry in feed.entries[:MAX_LINKS]:
-        if url := joined(base, str(entry.get("link") or "")):
+        if url := resolve(base, str(entry.get("link") or "")):
             links[url] = " ".join(str(entry.get("title") or "").split())[:300]
     return [Link(url=url, text=title) for url, title in links.items()]
 
@@ -118,7 +118,7 @@ def feeds_of(html: bytes, base: str) -> list[str]:
         if "alternate" in (element.get("rel") or "").lower().split() and kind.endswith(
             ("rss+xml", "atom+xml")
         ):
-            found.append(joined(base, element.get("href") or ""))
+            found.append(resolve(base, element.get("href") or ""))
     return list(dict.fromkeys(url for url in found if url))
 
 
@@ -129,10 +129,10 @@ def _name(element: _Element) -> str:
 
 def _text_of(data: bytes) -> str:
     """Decode XML in any encoding, drop its declaration and illegal characters, escape bare ampersands."""
-    wide = _WIDE.get(data.lstrip(b" \t\r\n")[:2])
+    wide = _UTF16_STARTS.get(data.lstrip(b" \t\r\n")[:2])
     text = data.decode(wide, "replace") if wide else decode(data, markup=True)
     text = _DECLARATION.sub("", _NO_XML.sub("", text).strip(), count=1)
-    return _BARE.sub(lambda found: "&amp;" if found[0] == "&" else found[0], text).strip()
+    return _BARE_AMPERSAND.sub(lambda found: "&amp;" if found[0] == "&" else found[0], text).strip()
 
 
 def _unpacked(data: bytes) -> bytes:

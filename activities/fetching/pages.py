@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import AwareDatetime, BaseModel, ValidationError
 
-from activities.fetching.addresses import normalised
+from activities.fetching.addresses import normalise
 from common.agent_objects import work_prefix
 from common.artifacts import ArtifactRef
 from common.digest import digest_bytes
@@ -41,7 +41,7 @@ class PageStore:
     def keep(self, agent: str, download: Download) -> None:
         """Store it under the requested address and the one that redirects led to."""
         data = download.model_dump_json().encode()
-        for url in {download.url, normalised(download.final_url)}:
+        for url in {download.url, normalise(download.final_url)}:
             self._objects.put(_key(agent, url), data)
 
 

@@ -14,7 +14,7 @@ from activities.fetching.records import (
     PageDigest,
     SearchRequest,
 )
-from activities.rehearsal.stand_ins import its_time
+from activities.rehearsal.stand_ins import agent_time
 from common.artifacts import ArtifactStore
 from common.digest import digest_bytes
 
@@ -52,7 +52,7 @@ def rehearsed_page(request: FetchRequest, artifacts: ArtifactStore) -> Page:
         raw=ref,
         digest=digest_bytes(text),
         etag="",
-        fetched_at=its_time(),
+        fetched_at=agent_time(),
         unchanged=False,
         links=0,
         characters=len(text),

@@ -24,7 +24,7 @@ from activities.documents.extract import (
     links_of,
     text_of,
 )
-from activities.fetching.addresses import host_of, normalised, origin_of
+from activities.fetching.addresses import host_of, normalise, origin_of
 from activities.fetching.claims import Claims
 from activities.fetching.fetcher import Fetcher
 from activities.fetching.guard import Resolver, guarded_client
@@ -58,7 +58,7 @@ from common.settings import Settings
 
 # A site that is down is retried for this long. Then its page fails for good, and the agent does without it.
 PATIENCE = timedelta(hours=1)
-_AWAY = ("SiteTimeout", "SiteUnreachable", "SiteFailing", "RobotsUnavailable", "SearchFailing")
+_OUTAGE_ERRORS = ("SiteTimeout", "SiteUnreachable", "SiteFailing", "RobotsUnavailable", "SearchFailing")
 MAX_SITEMAPS = 8
 MAX_FEEDS = 3
 HTML = ("text/html", "application/xhtml+xml")
@@ -240,7 +240,7 @@ async def _patiently() -> AsyncIterator[None]:
     except ApplicationError as error:
         # Both times are Temporal's; this machine's clock may be wrong.
         tried = activity.info().started_time - activity.info().scheduled_time
-        if error.type in _AWAY and tried > PATIENCE:
+        if error.type in _OUTAGE_ERRORS and tried > PATIENCE:
             raise permanent(error.type, f"{error.message}; tried for {tried}") from error
         raise
 
@@ -263,7 +263,7 @@ def _ranked(links: Iterable[Link], words: str) -> list[Link]:
     """Each address once, ranked by how well text and path match `words` (BM25); ties keep their order."""
     best: dict[str, Link] = {}
     for link in links:
-        url = normalised(link.url)
+        url = normalise(link.url)
         if url not in best or (link.text and not best[url].text):
             best[url] = Link(url=url, text=link.text)
     score = scorer(words, [count_stems(_said(link)) for link in best.values()])

@@ -9,7 +9,7 @@ import httpx
 from temporalio.exceptions import ApplicationError
 
 from activities.documents.extract import Link
-from activities.fetching.addresses import joined
+from activities.fetching.addresses import resolve
 from activities.fetching.exchange import exchange, pause_of
 from activities.fetching.guard import Resolver, guarded_client
 from common.allowed_hosts import AllowedHosts
@@ -44,7 +44,7 @@ class SearxNG:
             ApplicationError: retryable: `SearchBusy`, `SearchFailing`; permanent: `SearchRefused`.
         """
         url = str(self._url.copy_merge_params({"q": query[:400], "format": "json"}))
-        answer = await exchange(self._client, url, most_bytes=MAX_BYTES)
+        answer = await exchange(self._client, url, max_bytes=MAX_BYTES)
         if answer.status == 429:
             raise retry_after("SearchBusy", f"{self._url}: too many searches", pause_of(answer.headers))
         if answer.status >= 500:
@@ -63,7 +63,7 @@ class SearxNG:
         links = [
             Link(url=url, text=" ".join(title.split())[:300])
             for url, title in found.items()
-            if joined(url, url)
+            if resolve(url, url)
         ]
         return links[:limit]
 

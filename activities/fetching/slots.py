@@ -2,7 +2,7 @@
 
 Temporal's rate limit per fairness key spreads fetches over hosts and workers, but it counts activities
 instead of requests, starts with a burst of two, and knows nothing of robots.txt. Here requests to a host are
-booked one at a time, and the next is sent only after the interval has passed since the last answer, so the
+reserved one at a time, and the next is sent only after the interval has passed since the last answer, so the
 host never sees more than its rate, whatever the network does. Waits of more than a few seconds are left to
 Temporal: the activity fails with a retry delay.
 """
@@ -39,7 +39,7 @@ SIT_OUT_SECONDS = 3.0
 # If a process dies during its turn, the host is left alone as long as the request may still be running.
 LEASE_SECONDS = 90.0
 _LOOK_AGAIN_SECONDS = 0.1
-# A holder who is this late for a booked turn is removed from the queue.
+# A holder who is this late for a reserved turn is removed from the queue.
 _GONE_SECONDS = 30.0
 LONGEST_SECONDS = 86_400.0
 
@@ -67,12 +67,12 @@ _TURNS = Table(
 class HostSlots:
     """The queues of all hosts. Times are seconds since the epoch by the database's clock."""
 
-    def __init__(self, place: Path | URL) -> None:
-        # A power cut may lose the last bookings; the queues then start afresh.
-        self._database = SharedDatabase(place, _TABLES, durable=False)
+    def __init__(self, database: Path | URL) -> None:
+        # A power cut may lose the last reservations; the queues then start afresh.
+        self._database = SharedDatabase(database, _TABLES, durable=False)
 
     @contextlib.asynccontextmanager
-    async def turn(self, host: str, holder: str, interval: float) -> AsyncIterator[None]:
+    async def acquire(self, host: str, holder: str, interval: float) -> AsyncIterator[None]:
         """Hold the host's only turn; the next one begins `interval` seconds after this one ends.
 
         Args:
@@ -85,7 +85,7 @@ class HostSlots:
         """
         interval = min(interval, LONGEST_SECONDS)
         deadline = time.monotonic() + SIT_OUT_SECONDS
-        while wait := await asyncio.to_thread(self.book, host, holder, interval):
+        while wait := await asyncio.to_thread(self.reserve, host, holder, interval):
             if time.monotonic() + wait > deadline:
                 pause = timedelta(seconds=wait)
                 raise retry_after("HostBusy", f"{host} is asked again in {wait:.1f} s", pause)
@@ -96,12 +96,12 @@ class HostSlots:
             # Shielded: the turn is ended even if the activity is cancelled.
             await asyncio.shield(asyncio.to_thread(self._end, host, interval))
 
-    def book(self, host: str, holder: str, interval: float) -> float:
-        """Take the turn and return 0.0, or book a later one and return the seconds until then."""
+    def reserve(self, host: str, holder: str, interval: float) -> float:
+        """Take the turn and return 0.0, or reserve a later one and return the seconds until then."""
         with self._database.transaction(host) as tables:
             now = self._database.now(tables)
             free_at, held_until, lease_until = _times(tables, host)
-            # Nothing is booked further ahead than this; a later time comes from a wrong clock.
+            # Nothing is reserved further ahead than this; a later time comes from a wrong clock.
             ahead = now + LONGEST_SECONDS
             if max(free_at, held_until, lease_until) > ahead:
                 free_at = held_until = lease_until = 0.0
@@ -110,12 +110,12 @@ class HostSlots:
             gone = (_TURNS.c.at < now - _GONE_SECONDS) | (_TURNS.c.at > ahead)
             tables.execute(delete(_TURNS).where(_TURNS.c.host == host, gone))
             queue = select(_TURNS.c.holder, _TURNS.c.at).where(_TURNS.c.host == host)
-            booked = {turn.holder: turn.at for turn in tables.execute(queue)}
-            mine = booked.pop(holder, None)
+            reserved = {turn.holder: turn.at for turn in tables.execute(queue)}
+            mine = reserved.pop(holder, None)
             if mine is not None and mine + interval >= free_at:
                 at = max(mine, free_at)  # on time, or late only because the previous turn took long
             else:
-                at = max(now, free_at, max(booked.values()) + interval if booked else now)
+                at = max(now, free_at, max(reserved.values()) + interval if reserved else now)
             if lease_until > now:
                 at = max(at, now + _LOOK_AGAIN_SECONDS)  # poll: the current turn's end is unknown
             tables.execute(delete(_TURNS).where(_TURNS.c.host == host, _TURNS.c.holder == holder))
@@ -125,7 +125,7 @@ class HostSlots:
             tables.execute(insert(_TURNS).values(host=host, holder=holder, at=at))
             return float(at - now)
 
-    def hold(self, host: str, seconds: float) -> None:
+    def pause(self, host: str, seconds: float) -> None:
         """Send the host nothing for this many seconds, as it asked."""
         with self._database.transaction(host) as tables:
             until = self._database.now(tables) + min(seconds, LONGEST_SECONDS)

@@ -71,7 +71,7 @@ class ModelActivities:
         whose = _whose(spent.scope)
         tokens, usd = getattr(rule, f"{whose}_tokens"), getattr(rule, f"{whose}_usd")
         bounded = spent.model_copy(update={"most_tokens": tokens, "most_usd": usd})
-        plan = bounded.raise_by_as_much()
+        plan = bounded.plan_to_double()
         if not plan.tokens and not plan.usd:
             raise permanent(
                 "BudgetRefused",

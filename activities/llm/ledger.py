@@ -36,7 +36,7 @@ from sqlalchemy import (
     update,
 )
 
-from activities.llm.answers import Answers
+from activities.llm.answer_cipher import AnswerCipher
 from activities.llm.records import Spending
 from common.database import DatabaseLostError, SharedDatabase, database_place
 from common.errors import retry_after
@@ -57,7 +57,7 @@ _GRANTS = Table(
     Column("tokens", BigInteger),
     Column("nano_usd", BigInteger),
 )
-_NOTED = Table(
+_WARNED = Table(
     "noted",
     TABLES,
     Column("scope", String, primary_key=True),
@@ -116,15 +116,15 @@ class Recorded:
 
 
 class Ledger:
-    """The ledger in the database at `place`, which all workers share.
+    """The ledger in `database`, which all workers share.
 
     Each transaction locks the scopes it counts for, so changes to a scope are serialised.
     """
 
-    def __init__(self, place: Path | URL, codec: EncryptingCodec | None = None) -> None:
+    def __init__(self, database: Path | URL, codec: EncryptingCodec | None = None) -> None:
         """`codec` is the payload codec; it encrypts the stored answers as well."""
-        self._database = SharedDatabase(place, TABLES)
-        self._answers = Answers(codec)
+        self._database = SharedDatabase(database, TABLES)
+        self._answers = AnswerCipher(codec)
 
     @classmethod
     def of(cls, settings: Settings) -> Ledger:
@@ -172,7 +172,7 @@ class Ledger:
             )
             return Reservation(call, attempt + 1, claim, limits)
 
-    def sending(self, held: Reservation) -> None:
+    def mark_sent(self, held: Reservation) -> None:
         """Record that the call is being sent.
 
         Raises:
@@ -197,7 +197,7 @@ class Ledger:
         """Record that the provider refused the call before working on it, so that it cost nothing."""
         self._end(held, "released", 0, 0, "")
 
-    def lose(self, held: Reservation) -> None:
+    def mark_lost(self, held: Reservation) -> None:
         """Count the call at its maximum: the provider may have charged an unknown amount."""
         self._end(held, "lost", held.call.tokens, _nano(held.call.usd), "")
 
@@ -208,9 +208,9 @@ class Ledger:
             for spending in _spendings(ledger, call, limits):
                 if _share(spending) >= NEARLY_SPENT:
                     limit = {"scope": spending.scope, "of": f"{spending.tokens_limit}/{spending.usd_limit}"}
-                    by = ledger.scalar(select(_NOTED.c.key).filter_by(**limit))
+                    by = ledger.scalar(select(_WARNED.c.key).filter_by(**limit))
                     if by is None:
-                        ledger.execute(insert(_NOTED).values(key=call.key, **limit))
+                        ledger.execute(insert(_WARNED).values(key=call.key, **limit))
                     told += [spending] if by in (None, call.key) else []
         return told
 

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, Field, JsonValue, ValidationError
 
 from activities.llm.offline import OfflineAnalyst
-from activities.llm.prompt import unmarked
+from activities.llm.prompt import strip_imitations
 from activities.llm.records import Choose, Material, SourceQuote, Structured, Think
 from common.errors import permanent
 
@@ -27,13 +27,13 @@ class OutputType:
         type: what the answer must be; its JSON schema is shown to the model.
         check: returns what is wrong with a value for this request, or None if it is fine.
         offline: makes the value by rules, without a language model; None if there are no rules.
-        judge: returns the part of a language model's valid value that counts; None keeps all of it.
+        narrow: returns the part of a language model's valid value that counts; None keeps all of it.
     """
 
     type: type[BaseModel]
     check: Callable[[Any, Think], str | None] | None = None
     offline: Callable[[OfflineAnalyst, Think], BaseModel] | None = None
-    judge: Callable[[Any, Think], BaseModel] | None = None
+    narrow: Callable[[Any, Think], BaseModel] | None = None
 
 
 class Point(BaseModel, frozen=True):
@@ -170,7 +170,7 @@ class Outputs:
         try:
             value = output.type.model_validate_json(_json_in(answer))
             given = value.model_dump(mode="json")
-            if (plain := _unmarked(given)) != given:
+            if (plain := _strip_all(given)) != given:
                 value = output.type.model_validate(plain)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False, include_context=False)
@@ -181,18 +181,18 @@ class Outputs:
         flaw = output.check(value, think) if output.check else None
         if flaw:
             raise BadOutputError(flaw)
-        return (output.judge(value, think) if output.judge else value).model_dump(mode="json")
+        return (output.narrow(value, think) if output.narrow else value).model_dump(mode="json")
 
 
-def _unmarked(value: Any) -> Any:
+def _strip_all(value: Any) -> Any:
     """`value` with everything removed from its texts that imitates our marks and remarks."""
     match value:
         case str():
-            return unmarked(value)
+            return strip_imitations(value)
         case list():
-            return [_unmarked(each) for each in value]
+            return [_strip_all(each) for each in value]
         case dict():
-            return {name: _unmarked(each) for name, each in value.items()}
+            return {name: _strip_all(each) for name, each in value.items()}
     return value
 
 

@@ -87,7 +87,7 @@ def task_text(instruction: str, material: Sequence[Material]) -> str:
     return "\n\n".join([instruction, *(_marked(each) for each in material)])
 
 
-def unmarked(answer: str) -> str:
+def strip_imitations(answer: str) -> str:
     """`answer` without imitations of our marks, which the model has seen, and of our remarks."""
     return _IMITATION_OR_REMARK.sub(_TAKEN_OUT, answer)
 

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from activities.calls.heartbeats import heartbeats
-from activities.llm.bodies import bound_botocore, bounded_client
+from activities.llm.body_limits import bound_botocore, bounded_client
 from activities.llm.failures import classify_failure, content_filtered
 from activities.llm.prompt import RULES, Completion, Prompt
 from common.settings import ModelSettings

@@ -201,7 +201,7 @@ class Spending(BaseModel, frozen=True):
     most_tokens: int | None = Field(None, exclude_if=lambda most: most is None)
     most_usd: Decimal | None = Field(None, exclude_if=lambda most: most is None)
 
-    def raise_by_as_much(self) -> BudgetPlan:
+    def plan_to_double(self) -> BudgetPlan:
         """A plan to double the limits, as far as the operator's policy allows."""
         tokens, usd = self.tokens_limit or 0, self.usd_limit or Decimal(0)
         return BudgetPlan(

@@ -11,9 +11,9 @@ from typing import Protocol
 
 from pydantic import JsonValue
 
+from activities.llm.call_telemetry import observe_call
 from activities.llm.failures import ProviderError
 from activities.llm.ledger import BudgetLimits, Call, Ledger, Recorded
-from activities.llm.observed import observed
 from activities.llm.offline import OfflineAnalyst
 from activities.llm.outputs import BadOutputError, Outputs, OutputType
 from activities.llm.prices import Prices
@@ -24,8 +24,8 @@ from activities.llm.prompt import (
     Turn,
     cut_remark,
     shortened,
+    strip_imitations,
     task_text,
-    unmarked,
 )
 from activities.llm.records import (
     OFFLINE,
@@ -113,7 +113,7 @@ class ModelRunner:
         model = think.model or self._settings.model
         think = think.model_copy(update={"material": self._transcripts.load(think.material)})
         if model == OFFLINE:
-            with observed(OFFLINE, think.max_output_tokens):
+            with observe_call(OFFLINE, think.max_output_tokens):
                 return Thought(reply=self._offline(think))
         try:
             check_model(model, self._settings.model, self._settings.language_models)
@@ -136,15 +136,15 @@ class ModelRunner:
         if isinstance(held, Recorded):
             return Completion.model_validate_json(held.answer), self._nearly_spent(call, limits)
         provider = self._providers(call.model)
-        self.ledger.sending(held)
+        self.ledger.mark_sent(held)
         try:
-            with observed(call.model, prompt.max_output_tokens) as told:
+            with observe_call(call.model, prompt.max_output_tokens) as stats:
                 got = provider.complete(prompt, attempt)
                 usd = self._prices.usd(call.model, got.input_tokens, got.output_tokens)
-                told.input_tokens, told.output_tokens = got.input_tokens, got.output_tokens
-                told.usd, told.cut = usd, got.cut
+                stats.input_tokens, stats.output_tokens = got.input_tokens, got.output_tokens
+                stats.usd, stats.cut = usd, got.cut
         except ProviderError as failed:
-            (self.ledger.lose if failed.may_have_cost else self.ledger.release)(held)
+            (self.ledger.mark_lost if failed.may_have_cost else self.ledger.release)(held)
             raise
         self.ledger.settle(held, got.input_tokens + got.output_tokens, usd, got.model_dump_json())
         return got, self._nearly_spent(call, limits)
@@ -206,12 +206,14 @@ class _Request:
         try:
             value, choice = self.runner._outputs.read(got.text, self.think)
         except BadOutputError as error:
-            flaw = unmarked(str(error))
+            flaw = strip_imitations(str(error))
             self.notes.append(f"the first answer was invalid and was repaired: {flaw}"[:500])
             cut = f"It was cut off after {think.max_output_tokens} tokens. " if got.cut else ""
             repair = f"That was not a valid answer: {flaw}. {cut}Answer again, correctly."
             # Some providers refuse an empty message.
-            got = self._ask(Turn("assistant", unmarked(got.text) or "(no answer)"), Turn("user", repair))
+            got = self._ask(
+                Turn("assistant", strip_imitations(got.text) or "(no answer)"), Turn("user", repair)
+            )
             try:
                 value, choice = self.runner._outputs.read(got.text, self.think)
             except BadOutputError as still:
@@ -221,7 +223,7 @@ class _Request:
                     output_tokens=self.output_tokens,
                     usd=self._usd() or Decimal(0),
                 )
-                said = f"{self.model}: {unmarked(str(still))}"[:1000]
+                said = f"{self.model}: {strip_imitations(str(still))}"[:1000]
                 raise permanent("BadModelOutput", said, spent) from None
         material = self.think.material
         if material != think.material:
@@ -230,7 +232,7 @@ class _Request:
                 f"the material was too long for {self.model}: "
                 f"of its {whole:,} characters it was given {kept:,}"
             )
-        answer = unmarked(got.text)
+        answer = strip_imitations(got.text)
         text = choice or answer
         if got.cut and isinstance(think.want, Text):
             text += f"\n\n{cut_remark(think.max_output_tokens)}"

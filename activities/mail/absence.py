@@ -17,7 +17,7 @@ _SUBJECTS = re.compile(
     re.IGNORECASE,
 )
 # Headers that mark an automatic reply whatever their value, and headers that do so with certain values.
-_HABITS = (
+_MARKER_HEADERS = (
     "X-Autoreply",
     "X-Auto-Reply",
     "X-Autorespond",
@@ -25,7 +25,7 @@ _HABITS = (
     "X-Mail-Autoreply",
     "X-FC-MachineGenerated",
 )
-_TOLD = {
+_VALUE_HEADERS = {
     "Precedence": re.compile(r"(?i)^\s*(?:auto.?reply|junk)\s*$"),
     "Preference": re.compile(r"(?i)^\s*auto.?reply\s*$"),
     "Return-Path": re.compile(r"^\s*<>\s*$"),
@@ -83,9 +83,10 @@ _BACK = {
 def is_automatic(mail: Message, subject: str) -> bool:
     """Whether a machine wrote it, by its headers (RFC 3834 and older conventions) or its subject."""
     submitted = re.split(r"[;(]", str(mail.get("Auto-Submitted", "no")))[0].strip().lower() != "no"
-    habits = any(name in mail for name in _HABITS)
-    told = any(words.search(str(value)) for name, words in _TOLD.items() for value in mail.get_all(name, []))
-    return submitted or habits or told or _SUBJECTS.match(subject) is not None
+    marked = any(name in mail for name in _MARKER_HEADERS) or any(
+        words.search(str(value)) for name, words in _VALUE_HEADERS.items() for value in mail.get_all(name, [])
+    )
+    return submitted or marked or _SUBJECTS.match(subject) is not None
 
 
 def back_at(text: str, sent_at: datetime) -> datetime | None:

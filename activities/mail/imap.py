@@ -81,7 +81,7 @@ class ImapSession:
             raise ApplicationError(f"{where}: {type(error).__name__}: {error}", type="MailAway") from error
 
     @property
-    def idles(self) -> bool:
+    def supports_idle(self) -> bool:
         """Whether the server supports IDLE, that is, pushes news of new mail."""
         return "IDLE" in self._box.client.capabilities
 
@@ -135,7 +135,7 @@ class ImapSession:
         """Start IDLE; no other command may be sent until `end_idle`."""
         self._box.idle.start()  # type: ignore[no-untyped-call]
 
-    def told(self, seconds: float) -> bool:
+    def wait_for_news(self, seconds: float) -> bool:
         """Wait up to `seconds`; whether the server announced anything."""
         return bool(self._box.idle.poll(seconds))
 

@@ -18,7 +18,7 @@ from activities.calls.heartbeats import heartbeats
 from activities.mail.imap import AWAY, ImapSession, Waiting
 from activities.mail.matching import UnmatchedError, letters_of
 from activities.mail.outbox import LetterRecord, Outbox
-from activities.mail.reading import ReadMail, UnreadableMailError, read_apart
+from activities.mail.reading import ReadMail, UnreadableMailError, read_isolated
 from common.approval.signing import Signer
 from common.client.errors import TooMuchSaidError
 from common.client.limits import check_room
@@ -102,7 +102,7 @@ class Mailbox:
         if waiting is None:
             return DONE
         try:
-            mail = await asyncio.to_thread(read_apart, waiting.raw, waiting.received_at)
+            mail = await asyncio.to_thread(read_isolated, waiting.raw, waiting.received_at)
             records = await asyncio.to_thread(letters_of, mail, self._outbox)
         except (UnreadableMailError, UnmatchedError) as error:
             _log.warning("mail %s of %s is filed as unmatched: %s", uid, waiting.received_at, error)
@@ -167,14 +167,14 @@ async def _session(server: MailServer, prefix: str) -> AsyncIterator[ImapSession
 async def _news(session: ImapSession, end: float) -> None:
     """Wait until mail may have arrived."""
     loop = asyncio.get_running_loop()
-    idles = session.idles
+    idles = session.supports_idle
     until = min(end, loop.time() + (IDLE_SECONDS if idles else POLL_SECONDS))
     if idles:
         await asyncio.to_thread(session.begin_idle)
     while loop.time() < until and not activity.is_worker_shutdown():
         if not idles:
             await asyncio.sleep(SLICE_SECONDS)
-        elif await asyncio.to_thread(session.told, SLICE_SECONDS):
+        elif await asyncio.to_thread(session.wait_for_news, SLICE_SECONDS):
             break
     if idles:
         await asyncio.to_thread(session.end_idle)

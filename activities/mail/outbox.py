@@ -30,7 +30,7 @@ FAILED = "failed"
 ID_LENGTH, MAC_LENGTH = 16, 12
 TOKEN = re.compile(rf"[a-z2-7]{{{ID_LENGTH + MAC_LENGTH}}}")
 # If an attempt gets the server's answer at all, it does within this time.
-SETTLES = timedelta(minutes=7)
+SETTLE_TIME = timedelta(minutes=7)
 
 
 class LetterRecord(BaseModel, frozen=True):
@@ -86,12 +86,12 @@ class Outbox:
         store: ObjectStore,
         signer: Signer,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        settles: timedelta = SETTLES,
+        settle_time: timedelta = SETTLE_TIME,
     ) -> None:
         self._store = store
         self._signer = signer
         self._clock = clock
-        self._settles = settles
+        self._settle_time = settle_time
 
     def enter(self, key: str, *, agent: str, thread: str, to: str, content: str, domain: str) -> LetterRecord:
         """Record that a letter is to be sent; return its record, which may be from an earlier attempt.
@@ -136,23 +136,23 @@ class Outbox:
         number = max((int(name) for name in found if name.isdecimal()), default=0)
         if number == 0 or f"{_name(number)}.{FAILED}" in found:
             return LetterState(None, number + 1)
-        left = found[_name(number)].written_at + self._settles - self._clock()
+        left = found[_name(number)].written_at + self._settle_time - self._clock()
         if left > timedelta():
             # A wrong clock could make it days.
-            left = min(left, self._settles)
+            left = min(left, self._settle_time)
             raise retry_after("MailBusy", "an attempt to send this letter may be under way", left)
         reason = "the worker that sent it died before it heard the server's answer"
         return LetterState(Sent(status=SentStatus.UNKNOWN, message_id=message_id, reason=reason), 0)
 
-    def gone_before(self, turn: str, record: LetterRecord) -> Sent | None:
-        """The outcome of another letter with the same turn, unless that one was certainly not sent.
+    def outcome_of_other(self, exclusive_key: str, record: LetterRecord) -> Sent | None:
+        """The outcome of another letter with the same key, unless that one was certainly not sent.
 
-        None if there is no such letter: this one then takes the turn.
+        None if there is no such letter: this one then claims the key.
 
         Raises:
             ApplicationError: type `MailBusy`: an attempt to send the other letter may be in progress.
         """
-        place, own = f"{TURNS}{letter_id(turn)}", record.id.encode()
+        place, own = f"{TURNS}{letter_id(exclusive_key)}", record.id.encode()
         if self._store.put(place, own, if_absent=True):
             return None
         other = self._get(self._store.get(place).decode())

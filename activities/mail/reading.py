@@ -69,7 +69,7 @@ class UnreadableMailError(ValueError):
     """A mail that cannot be parsed; the message says why."""
 
 
-def read_apart(raw: bytes, received_at: datetime) -> ReadMail:
+def read_isolated(raw: bytes, received_at: datetime) -> ReadMail:
     """`read` in a separate process. Blocks.
 
     Raises:

@@ -30,7 +30,7 @@ from common.settings import Settings, SettingsError
 from common.settings.mail import MailSettings, is_address
 
 _log = logging.getLogger(__name__)
-ANOTHER = "in its place another went out before, which the agent does not know of"
+OTHER_LETTER_SENT = "in its place another went out before, which the agent does not know of"
 
 
 class SendLetter(BaseModel, frozen=True):
@@ -135,12 +135,12 @@ class Mail:
         """`find` the letter."""
         return await self.find(request.letter)
 
-    async def send(self, letter: Letter, turn: str = "") -> Sent:
+    async def send(self, letter: Letter, exclusive_key: str = "") -> Sent:
         """Send a letter once under its idempotency key and return the outcome. For use in an activity.
 
         A refusal by the mail server is a result, `refused`, and so is an outcome that cannot be known,
-        `unknown`; in neither case is the letter sent again. Only one of the letters with the same `turn` is
-        sent; if that was another letter, this one's outcome is `unknown`.
+        `unknown`; in neither case is the letter sent again. Only one of the letters with the same
+        `exclusive_key` is sent; if that was another letter, this one's outcome is `unknown`.
 
         Raises:
             ApplicationError: permanent: `MailNotSet`, `LetterConflict`. Retryable, and certainly not sent:
@@ -149,10 +149,10 @@ class Mail:
         record = await self._entered(letter.key, letter.to, _content(letter), letter)
         if record is None:
             return _no_address(letter.to)
-        if turn:
-            other = await asyncio.to_thread(self._outbox.gone_before, turn, record)
+        if exclusive_key:
+            other = await asyncio.to_thread(self._outbox.outcome_of_other, exclusive_key, record)
             if other:
-                return Sent(status=SentStatus.UNKNOWN, message_id=other.message_id, reason=ANOTHER)
+                return Sent(status=SentStatus.UNKNOWN, message_id=other.message_id, reason=OTHER_LETTER_SENT)
         # Bounces go to the envelope sender, so it must identify the letter.
         mailbox = self._settings.reply_to
         sender = record.reply_address(mailbox) if mailbox else self._settings.sender

@@ -80,13 +80,13 @@ class SmtpServer:
                     await client.rcpt(recipient)
                 except (aiosmtplib.SMTPSenderRefused, aiosmtplib.SMTPRecipientRefused) as error:
                     return await self._refused(error.code, error.message, claim)
-                return await _to_its_end(self._content(client, mail, claim))
+                return await _finish_despite_cancel(self._content(client, mail, claim))
             except (aiosmtplib.SMTPException, OSError, TimeoutError, ValueError) as error:
                 raise self._away(error) from error
             finally:
                 client.close()
 
-    async def look(self) -> None:
+    async def check_login(self) -> None:
         """Connect and sign in without sending anything.
 
         Raises:
@@ -155,7 +155,7 @@ class SmtpServer:
         return SmtpReply(True, _words(answer.code, answer.message))
 
 
-async def _to_its_end(exchange: Awaitable[SmtpReply]) -> SmtpReply:
+async def _finish_despite_cancel(exchange: Awaitable[SmtpReply]) -> SmtpReply:
     """The exchange's answer; if this task is cancelled, wait a little longer for it."""
     task = asyncio.ensure_future(exchange)
     try:

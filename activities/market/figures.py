@@ -21,7 +21,7 @@ MIN_FOR_RISK, RISK = 20, 0.05
 WINDOW = 20
 
 
-def figures(points: Sequence[Point], zone: str, open_a_year: int) -> MarketFigures:
+def compute_figures(points: Sequence[Point], zone: str, open_a_year: int) -> MarketFigures:
     """The numbers of all points, oldest first."""
     counts = Counter(point.seen for point in points)
     counted = {

@@ -11,7 +11,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.market.hours import Hours, Period, hours
 from activities.market.judge import judge
-from activities.market.records import Look, Looked
+from activities.market.records import LookRequest, LookResult
 from activities.market.series import SeriesStore, scaled
 from activities.quotes.quotes import Fault, QuoteFeed, check_age
 from common.agents.market import Point, Seen, Series
@@ -48,7 +48,7 @@ class MarketWatch:
         self._store = SeriesStore(artifacts)
 
     @activity.defn(name="look_at_market")
-    async def look(self, request: Look) -> Looked:
+    async def look(self, request: LookRequest) -> LookResult:
         """Fetch, store and judge one price if the market is open, and say when to look again.
 
         If the source fails, the look counts as failed and is repeated soon; the agent goes on.
@@ -69,7 +69,9 @@ class MarketWatch:
         series, looked = await asyncio.to_thread(self._judged, request, market, due, series, point)
         return _looked(request, market, ends_at, series, wait).model_copy(update=looked)
 
-    async def _seen(self, request: Look, market: Hours, due: Due) -> tuple[Series, Point, timedelta | None]:
+    async def _seen(
+        self, request: LookRequest, market: Hours, due: Due
+    ) -> tuple[Series, Point, timedelta | None]:
         """The state of the watch after this look, its point, and the wait that the source asked for."""
         series = request.series
         opened = series.open + market.open_between(series.looked_at or request.started, due.at)
@@ -87,7 +89,7 @@ class MarketWatch:
             seen = _WITHOUT_PRICE.get(error.type or "", Seen.MISSING)
             point = Point(at=due.at, open=opened, seen=seen, why=error.message[:MAX_WHY])
         else:
-            series, point = placed(series, quote, due, opened)
+            series, point = classify_quote(series, quote, due, opened)
         failed = point.seen in (Seen.MISSING, Seen.REFUSED) and point is not series.held
         failures = series.failures + 1 if failed else 0
         # Retry a close a few times before giving up.
@@ -101,7 +103,7 @@ class MarketWatch:
         return series.model_copy(update=update), point, wait
 
     def _judged(
-        self, request: Look, market: Hours, due: Due, series: Series, point: Point
+        self, request: LookRequest, market: Hours, due: Due, series: Series, point: Point
     ) -> tuple[Series, dict[str, object]]:
         before = request.series
         with_point = series.model_copy(update={"recent": (*series.recent, point)})
@@ -116,7 +118,7 @@ class MarketWatch:
         return series, {"crossings": tuple(crossings), "notes": tuple(_notes(before, series, point, due))}
 
 
-def placed(series: Series, quote: Quote, due: Due, opened: int) -> tuple[Series, Point]:
+def classify_quote(series: Series, quote: Quote, due: Due, opened: int) -> tuple[Series, Point]:
     """Classify a quote as a new, known or refused price; return the updated series and the point."""
     last = series.last
     point = Point(at=due.at, open=opened, price=quote.price, of=quote.at)
@@ -128,7 +130,7 @@ def placed(series: Series, quote: Quote, due: Due, opened: int) -> tuple[Series,
         if quote.at == last.of and quote.price == last.price:
             return series, point.model_copy(update={"seen": Seen.SAME})
         if _is_jump(float(quote.price), float(last.price)):
-            if not _bears_out(series.held, quote):
+            if not _confirms(series.held, quote):
                 why = (
                     f"{quote.price:,} after {last.price:,}: taken for a slip until the next look bears it out"
                 )
@@ -145,7 +147,7 @@ def placed(series: Series, quote: Quote, due: Due, opened: int) -> tuple[Series,
     return series.model_copy(update=update | {"last": point}), point
 
 
-def _bears_out(held: Point | None, quote: Quote) -> bool:
+def _confirms(held: Point | None, quote: Quote) -> bool:
     """Whether a quote confirms the price that was held back: it is newer, and on the same scale."""
     if held is None or held.price is None or held.of is None:
         return False
@@ -179,7 +181,7 @@ def _notes(before: Series, series: Series, point: Point, due: Due) -> list[str]:
     return notes
 
 
-def _due(market: Hours, request: Look, ends_at: datetime | None) -> Due | None:
+def _due(market: Hours, request: LookRequest, ends_at: datetime | None) -> Due | None:
     """What to look at now: the open market, or a close that was not looked at yet; None if neither."""
     at, looked_at = request.at, request.series.looked_at or request.started
     period = market.at(at)
@@ -190,8 +192,12 @@ def _due(market: Hours, request: Look, ends_at: datetime | None) -> Due | None:
 
 
 def _looked(
-    request: Look, market: Hours, ends_at: datetime | None, series: Series, wait: timedelta | None = None
-) -> Looked:
+    request: LookRequest,
+    market: Hours,
+    ends_at: datetime | None,
+    series: Series,
+    wait: timedelta | None = None,
+) -> LookResult:
     """The result of a look, with the time of the next one unless the watch is over."""
     at, period = request.at, market.at(request.at)
     end = request.until if ends_at is None else ends_at
@@ -199,7 +205,7 @@ def _looked(
     if series.failures:
         pause = min(request.every, FIRST_RETRY * 2 ** min(series.failures - 1, 10))
         retry = at + min(max(pause, wait or pause), MAX_SLEEP)
-    looked = Looked(series=series, open=period is not None, ends_at=ends_at)
+    looked = LookResult(series=series, open=period is not None, ends_at=ends_at)
     if at >= end and retry is None:
         return looked
     if period is not None:

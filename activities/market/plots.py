@@ -38,7 +38,7 @@ def _png(drawer: Callable[[Any, dict[str, Any]], None], data: dict[str, Any]) ->
     axes.grid(axis="y", color=FAINT, linewidth=0.7)
     axes.set_axisbelow(True)
     drawer(axes, data)
-    _across(axes, data)
+    _label_time_axis(axes, data)
     file = io.BytesIO()
     # Omit the library's version, so that the same points give the same bytes.
     figure.savefig(file, format="png", metadata={"Software": None})
@@ -46,7 +46,7 @@ def _png(drawer: Callable[[Any, dict[str, Any]], None], data: dict[str, Any]) ->
 
 
 def _price(axes: Any, data: dict[str, Any]) -> None:
-    axes.plot(*_broken(data, data["prices"]), color=LINE, linewidth=_width(data))
+    axes.plot(*_with_gaps(data, data["prices"]), color=LINE, linewidth=_width(data))
     axes.set_ylabel("Price", color=INK)
     axes.yaxis.set_major_formatter("{x:,.6g}")
     axes.margins(y=0.18)
@@ -82,7 +82,7 @@ def _mark(axes: Any, data: dict[str, Any]) -> None:
 
 
 def _drawdown(axes: Any, data: dict[str, Any]) -> None:
-    across, falls = _broken(data, [100 * each for each in data["drawdowns"]])
+    across, falls = _with_gaps(data, [100 * each for each in data["drawdowns"]])
     axes.fill_between(across, falls, 0, color=LINE, alpha=0.25, linewidth=0)
     axes.plot(across, falls, color=LINE, linewidth=_width(data))
     axes.set_ylabel("Below the high before", color=INK)
@@ -115,7 +115,7 @@ def _volatility(axes: Any, data: dict[str, Any]) -> None:
         return
     nan = float("nan")
     axes.plot(
-        *_broken(data, [nan if each is None else 100 * each for each in data["volatility"]]),
+        *_with_gaps(data, [nan if each is None else 100 * each for each in data["volatility"]]),
         color=LINE,
         linewidth=_width(data),
     )
@@ -125,7 +125,7 @@ def _volatility(axes: Any, data: dict[str, Any]) -> None:
             axes.axhline(100 * level, color=ALERT, linewidth=0.9, linestyle=(0, (5, 4)))
 
 
-def _across(axes: Any, data: dict[str, Any]) -> None:
+def _label_time_axis(axes: Any, data: dict[str, Any]) -> None:
     """Label the time axis with dates at session starts, or with times of day if there are few sessions."""
     hours, times, sessions = data["hours"], data["times"], data["sessions"]
     moments = [datetime.fromisoformat(each) for each in times]
@@ -152,7 +152,7 @@ def _thinned(places: Sequence[int]) -> list[int]:
     return list(places[::step])
 
 
-def _broken(data: dict[str, Any], values: Sequence[float]) -> tuple[list[float], list[float]]:
+def _with_gaps(data: dict[str, Any], values: Sequence[float]) -> tuple[list[float], list[float]]:
     """The line, with a break wherever there was no price for longer than the gap."""
     across: list[float] = []
     up: list[float] = []

@@ -11,7 +11,7 @@ from common.agents.market_rules import Rule
 from common.quotes import Symbol
 
 
-class Look(BaseModel, frozen=True):
+class LookRequest(BaseModel, frozen=True):
     """Asks for one look at the market, at `at`, in a watch from `started` that should end about `until`."""
 
     index: Symbol
@@ -24,7 +24,7 @@ class Look(BaseModel, frozen=True):
     series: Series
 
 
-class Looked(BaseModel, frozen=True):
+class LookResult(BaseModel, frozen=True):
     """The result of a look.
 
     Attributes:

@@ -19,7 +19,7 @@ from temporalio import activity
 
 from activities.html.render import render
 from activities.isolated_call import ProcessLimits, run_isolated
-from activities.market.figures import figures, plot_data
+from activities.market.figures import compute_figures, plot_data
 from activities.market.hours import hours
 from activities.market.plots import draw
 from activities.market.records import MarketReportFiles, MarketReportRequest
@@ -49,7 +49,7 @@ class MarketReports:
         """Write every file of the report, each one atomically."""
         market = hours(request.calendar, request.started, request.ended)
         points = self._store.points(request.series)
-        found = figures(points, market.zone, market.open_a_year)
+        found = compute_figures(points, market.zone, market.open_a_year)
         name = "report" if not request.number else f"interim-{request.number}"
         folder = (self._reports / safe_name(activity.info().workflow_id or "")).absolute()
         marks = crossings_of(points)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
-from activities.calls.retry_header import asked_wait
+from activities.calls.retry_header import parse_retry_after
 from common.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class _Session(requests.Session):
         super().__init__()
         self._seconds = seconds
         # Settings come from one place, so ignore .netrc; only a proxy may come from the environment.
-        self.auth = _leave_alone
+        self.auth = _no_auth
 
     def request(self, *arguments: Any, **options: Any) -> requests.Response:
         """One exchange."""
@@ -42,12 +42,12 @@ class _Session(requests.Session):
         return response
 
 
-def _leave_alone(request: requests.PreparedRequest) -> requests.PreparedRequest:
+def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
     """A no-op auth handler: keeps requests from sending credentials from a .netrc file."""
     return request
 
 
-def make_quiet(client: RESTClient, seconds: float) -> None:
+def disable_retries(client: RESTClient, seconds: float) -> None:
     """Turn off the library's retries, and limit every exchange to `seconds`.
 
     The library would repeat a POST on 429 and 504, and its constructor has no option to prevent that.
@@ -85,7 +85,7 @@ def read_refusal(error: APIError, clock: Callable[[], datetime]) -> Refusal:
         code, message = int(body.get("code", 0)), str(body.get("message", ""))
     except (ValueError, AttributeError, TypeError, RecursionError):
         code, message = 0, str(error)
-    wait = asked_wait(headers.get("retry-after"), clock()) or _until_reset(headers, clock())
+    wait = parse_retry_after(headers.get("retry-after"), clock()) or _until_reset(headers, clock())
     return Refusal(status=error.status_code or 0, code=code, message=message[:300], wait=wait)
 
 

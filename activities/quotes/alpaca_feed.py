@@ -9,8 +9,8 @@ from typing import Any
 
 import requests
 
-from activities.quotes.alpaca import CREDENTIALS, SECONDS, check_credentials, make_quiet, read_refusal
-from activities.quotes.quotes import Fault, check_age, checked_quote, no_quote, status_fault
+from activities.quotes.alpaca import CREDENTIALS, SECONDS, check_credentials, disable_retries, read_refusal
+from activities.quotes.quotes import Fault, check_age, checked_quote, quote_error, status_fault
 from common.flaws import flaw_of
 from common.quotes import Quote
 
@@ -38,7 +38,7 @@ class AlpacaFeed:
 
         check_credentials(key, secret)
         self._client = StockHistoricalDataClient(key, secret, raw_data=True, url_override=url)
-        make_quiet(self._client, seconds)
+        disable_retries(self._client, seconds)
         self._clock = clock
         self._stale_after = stale_after
         self._api_error = APIError
@@ -49,7 +49,9 @@ class AlpacaFeed:
         try:
             price, at = trade["p"], datetime.fromisoformat(trade["t"])
         except (KeyError, TypeError, ValueError) as error:
-            raise no_quote(Fault.UNREADABLE, f"{SOURCE}: no trade in the answer: {flaw_of(error)}") from error
+            raise quote_error(
+                Fault.UNREADABLE, f"{SOURCE}: no trade in the answer: {flaw_of(error)}"
+            ) from error
         return check_age(checked_quote(symbol, price, at, SOURCE), self._clock(), self._stale_after)
 
     def _latest(self, symbol: str) -> Any:
@@ -61,11 +63,11 @@ class AlpacaFeed:
             refusal = read_refusal(error, self._clock)
             fault = Fault.UNKNOWN_SYMBOL if refusal.status in (400, 422) else status_fault(refusal.status)
             hint = f". Check {CREDENTIALS}." if fault is Fault.REFUSED else ""
-            raise no_quote(fault, f"{SOURCE}: {symbol}: {refusal.message}{hint}", refusal.wait) from error
+            raise quote_error(fault, f"{SOURCE}: {symbol}: {refusal.message}{hint}", refusal.wait) from error
         except requests.RequestException as error:
-            raise no_quote(Fault.UNREACHABLE, f"{SOURCE}: {error}") from error
+            raise quote_error(Fault.UNREACHABLE, f"{SOURCE}: {error}") from error
         except ValueError as error:
-            raise no_quote(Fault.UNREADABLE, f"{SOURCE}: {flaw_of(error)}") from error
+            raise quote_error(Fault.UNREADABLE, f"{SOURCE}: {flaw_of(error)}") from error
         if symbol not in trades:
-            raise no_quote(Fault.UNKNOWN_SYMBOL, f"{SOURCE} does not know {symbol}")
+            raise quote_error(Fault.UNKNOWN_SYMBOL, f"{SOURCE} does not know {symbol}")
         return trades[symbol]

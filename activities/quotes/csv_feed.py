@@ -16,7 +16,7 @@ from threading import Lock
 
 from sqlalchemy import URL, Column, Connection, MetaData, String, Table, delete, insert, select
 
-from activities.quotes.quotes import Fault, check_age, checked_quote, no_quote
+from activities.quotes.quotes import Fault, check_age, checked_quote, quote_error
 from common.database import SharedDatabase
 from common.flaws import flaw_of
 from common.quotes import Quote
@@ -31,16 +31,16 @@ _REPLAYS = Table("replays", _TABLES, *(Column(name, String, nullable=False) for 
 class CsvFeed:
     """A file as a feed: daily closes (`Date,AAA,BBB,…`) or ticks (`time,symbol,price`), plain or .gz.
 
-    The replay has its own clock, shared by all workers on the database at `place`. The database stores the
-    replay's position at one point of real time; from there it advances `speed` days per real day, and stands
-    still at speed 0. A restart neither rewinds nor skips; `stand_at` moves it. Times without a zone are UTC;
-    a daily close counts from the start of its day.
+    The replay has its own clock, shared by all workers on `database`, which stores the replay's position at
+    one point of real time; from there it advances `speed` days per real day, and stands still at speed 0. A
+    restart neither rewinds nor skips; `seek_replay` moves it. Times without a zone are UTC; a daily close
+    counts from the start of its day.
     """
 
     def __init__(
         self,
         file: Path,
-        place: Path | URL,
+        database: Path | URL,
         *,
         speed: float,
         clock: Callable[[], datetime],
@@ -48,7 +48,7 @@ class CsvFeed:
     ) -> None:
         """`stale_after`: the age in replayed time beyond which a price is refused."""
         self._file = file
-        self._database = SharedDatabase(place, _TABLES)
+        self._database = SharedDatabase(database, _TABLES)
         self._speed = speed
         self._clock = clock
         self._stale_after = stale_after
@@ -73,12 +73,14 @@ class CsvFeed:
         with self._loading:
             _, series = self._prices_by_symbol
         if symbol not in series:
-            raise no_quote(Fault.UNKNOWN_SYMBOL, f"{self._file.name} has no prices of {symbol}")
+            raise quote_error(Fault.UNKNOWN_SYMBOL, f"{self._file.name} has no prices of {symbol}")
         times, prices = series[symbol]
         now = self.now()
         place = bisect_right(times, now) - 1
         if place < 0:
-            raise no_quote(Fault.MISSING, f"{self._file.name} has no price of {symbol} before {now:%Y-%m-%d}")
+            raise quote_error(
+                Fault.MISSING, f"{self._file.name} has no price of {symbol} before {now:%Y-%m-%d}"
+            )
         quote = checked_quote(symbol, prices[place], times[place], self._file.name)
         return check_age(quote, now, self._stale_after)
 
@@ -99,9 +101,9 @@ class CsvFeed:
                 ]
         except (ValueError, IndexError, csv.Error) as error:
             where = f"{self._file} line {rows.line_num}"
-            raise no_quote(Fault.UNREADABLE, f"{where}: {flaw_of(error)}") from error
+            raise quote_error(Fault.UNREADABLE, f"{where}: {flaw_of(error)}") from error
         if not ticks:
-            raise no_quote(Fault.UNREADABLE, f"{self._file} holds no prices")
+            raise quote_error(Fault.UNREADABLE, f"{self._file} holds no prices")
         ticks.sort(key=lambda tick: tick[0])
         series: dict[str, tuple[list[datetime], list[str]]] = {}
         for at, symbol, price in ticks:
@@ -111,9 +113,9 @@ class CsvFeed:
         return ticks[0][0], series
 
 
-def stand_at(place: Path | URL, moment: datetime, now: datetime) -> None:
-    """Set the replay in the database at `place` to `moment` as of the real time `now`, for all workers."""
-    with SharedDatabase(place, _TABLES).transaction(_REPLAY) as replays:
+def seek_replay(database: Path | URL, moment: datetime, now: datetime) -> None:
+    """Set the replay in `database` to `moment` as of the real time `now`, for all workers."""
+    with SharedDatabase(database, _TABLES).transaction(_REPLAY) as replays:
         _put(replays, moment, now)
 
 
@@ -127,11 +129,11 @@ def _text(file: Path) -> str:
         with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as opened:
             data = opened.read(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
-            raise no_quote(Fault.UNREADABLE, f"{file} is larger than {MAX_BYTES} bytes")
+            raise quote_error(Fault.UNREADABLE, f"{file} is larger than {MAX_BYTES} bytes")
         return data.decode("utf-8-sig")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         said = error.strerror if isinstance(error, OSError) and error.strerror else flaw_of(error)
-        raise no_quote(Fault.UNREADABLE, f"{file}: {said}") from error
+        raise quote_error(Fault.UNREADABLE, f"{file}: {said}") from error
 
 
 def _moment(text: str) -> datetime:

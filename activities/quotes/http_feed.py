@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from activities.quotes.json_answers import fetch_json, moment
-from activities.quotes.quotes import Fault, check_age, checked_quote, no_quote
+from activities.quotes.quotes import Fault, check_age, checked_quote, quote_error
 from common.quotes import Quote
 
 
@@ -51,7 +51,7 @@ class HttpFeed:
         now = self._clock()
         at = now if self._at is None else moment(_at_path(answer, self._at))
         if at is None:
-            raise no_quote(Fault.UNREADABLE, f"{self._source} has no time at {self._at}")
+            raise quote_error(Fault.UNREADABLE, f"{self._source} has no time at {self._at}")
         return check_age(
             checked_quote(symbol, _at_path(answer, self._price), at, self._source), now, self._stale_after
         )

@@ -10,9 +10,9 @@ from typing import Any
 
 import httpx
 
-from activities.calls.retry_header import asked_wait
+from activities.calls.retry_header import parse_retry_after
 from activities.fetching.guard import AddressRefusedError
-from activities.quotes.quotes import Fault, no_quote, status_fault
+from activities.quotes.quotes import Fault, quote_error, status_fault
 from common.flaws import flaw_of
 
 MAX_BYTES = 1_000_000
@@ -38,21 +38,21 @@ async def fetch_json(
             "GET", address, params=parameters, headers=headers, follow_redirects=False
         ) as response:
             if response.status_code != httpx.codes.OK:
-                raise no_quote(
+                raise quote_error(
                     status_fault(response.status_code),
                     f"{source} answers {response.status_code} for {symbol}",
-                    asked_wait(response.headers.get("retry-after"), clock()),
+                    parse_retry_after(response.headers.get("retry-after"), clock()),
                 )
             body = await _read(response, source)
     except AddressRefusedError as error:
-        raise no_quote(Fault.REFUSED, f"{source}: {error}") from None
+        raise quote_error(Fault.REFUSED, f"{source}: {error}") from None
     except httpx.HTTPError as error:
-        raise no_quote(Fault.UNREACHABLE, f"{source}: {type(error).__name__} {error}") from error
+        raise quote_error(Fault.UNREACHABLE, f"{source}: {type(error).__name__} {error}") from error
     try:
         return json.loads(body, parse_float=Decimal, parse_constant=str)
     # Nested too deeply; or a number too long for an int, not UTF-8, not JSON.
     except (RecursionError, ValueError) as error:
-        raise no_quote(Fault.UNREADABLE, f"{source}: no JSON: {flaw_of(error)}") from error
+        raise quote_error(Fault.UNREADABLE, f"{source}: no JSON: {flaw_of(error)}") from error
 
 
 async def _read(response: httpx.Response, source: str) -> bytes:
@@ -61,7 +61,7 @@ async def _read(response: httpx.Response, source: str) -> bytes:
     async for chunk in response.aiter_bytes():
         body += chunk
         if len(body) > MAX_BYTES:
-            raise no_quote(Fault.UNREADABLE, f"{source} sends more than {MAX_BYTES} bytes")
+            raise quote_error(Fault.UNREADABLE, f"{source} sends more than {MAX_BYTES} bytes")
     return bytes(body)
 
 

@@ -35,7 +35,7 @@ MAX_AHEAD = timedelta(minutes=5)
 _PERMANENT = frozenset({Fault.UNKNOWN_SYMBOL, Fault.REFUSED})
 
 
-def no_quote(fault: Fault, message: str, delay: timedelta | None = None) -> ApplicationError:
+def quote_error(fault: Fault, message: str, delay: timedelta | None = None) -> ApplicationError:
     """The error for `fault`, classified; `delay` is the wait that the source asked for."""
     if fault in _PERMANENT:
         return permanent(fault, message)
@@ -90,14 +90,14 @@ def checked_quote(symbol: str, price: object, at: datetime, source: str) -> Quot
         ApplicationError: type `PriceMissing` or `BadPrice`.
     """
     if price is None or price == "":
-        raise no_quote(Fault.MISSING, f"{source} has no price for {symbol} at {at:%Y-%m-%d %H:%M}")
+        raise quote_error(Fault.MISSING, f"{source} has no price for {symbol} at {at:%Y-%m-%d %H:%M}")
     if isinstance(price, bool) or not isinstance(price, str | int | Decimal):
-        raise no_quote(Fault.BAD_PRICE, f"{source}: the price of {symbol} is no decimal number")
+        raise quote_error(Fault.BAD_PRICE, f"{source}: the price of {symbol} is no decimal number")
     try:
         return Quote(symbol=symbol, price=price, at=at, source=source)
     except ValidationError:
         said = str(price)[:40]
-        raise no_quote(Fault.BAD_PRICE, f"{source}: {said!r} is no price for {symbol}") from None
+        raise quote_error(Fault.BAD_PRICE, f"{source}: {said!r} is no price for {symbol}") from None
 
 
 def check_age(quote: Quote, now: datetime, limit: timedelta | None) -> Quote:
@@ -107,12 +107,12 @@ def check_age(quote: Quote, now: datetime, limit: timedelta | None) -> Quote:
         ApplicationError: type `StaleQuote` or `BadPrice`.
     """
     if quote.at - now > MAX_AHEAD:
-        raise no_quote(
+        raise quote_error(
             Fault.BAD_PRICE,
             f"{quote.source}: the price of {quote.symbol} is of {quote.at:%F %R}, in the future",
         )
     if limit is not None and now - quote.at > limit:
-        raise no_quote(
+        raise quote_error(
             Fault.STALE, f"{quote.source}: the newest price of {quote.symbol} is of {quote.at:%F %R}"
         )
     return quote

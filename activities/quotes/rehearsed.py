@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from decimal import Decimal
 
-from activities.rehearsal.confinement import REACHED
-from activities.rehearsal.stand_ins import its_time
+from activities.rehearsal.confinement import OUTSIDE_ACCESS
+from activities.rehearsal.stand_ins import agent_time
 from common.quotes import Quote
 
 # The base price. A hash of the day moves it by up to 0.5, one of the minute by up to 0.1: no plan drifts.
-AROUND = Decimal(100)
+BASE_PRICE = Decimal(100)
 
 
 class RehearsedFeed:
@@ -25,11 +25,11 @@ class RehearsedFeed:
 
     async def quote(self, symbol: str) -> Quote:
         """A price at the agent's own time."""
-        reached = REACHED.get()
-        if reached is not None:
-            reached.made_up = f"{self._service} is not asked for prices, they are made up"
-        now = its_time()
-        price = AROUND + _chance(f"{symbol} {now:%F}") / 2 + _chance(f"{symbol} {now:%F %R}") / 10
+        access = OUTSIDE_ACCESS.get()
+        if access is not None:
+            access.made_up = f"{self._service} is not asked for prices, they are made up"
+        now = agent_time()
+        price = BASE_PRICE + _chance(f"{symbol} {now:%F}") / 2 + _chance(f"{symbol} {now:%F %R}") / 10
         cents = price.quantize(Decimal("0.01"))
         return Quote(symbol=symbol, price=cents, at=now, source="made up for a rehearsal")
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import httpx
 
 from activities.quotes.json_answers import fetch_json, moment
-from activities.quotes.quotes import Fault, check_age, checked_quote, no_quote, status_fault
+from activities.quotes.quotes import Fault, check_age, checked_quote, quote_error, status_fault
 from common.quotes import Quote
 
 SOURCE = "Twelve Data"
@@ -45,17 +45,17 @@ class TwelveDataFeed:
             headers=self._headers,
         )
         if not isinstance(answer, dict):
-            raise no_quote(Fault.UNREADABLE, f"{SOURCE}: no quote in the answer")
+            raise quote_error(Fault.UNREADABLE, f"{SOURCE}: no quote in the answer")
         # It may answer 200 with the real status in the body.
         if answer.get("status") == "error":
             code = answer.get("code")
             status = code if isinstance(code, int) else 500
             fault = Fault.UNKNOWN_SYMBOL if status == 400 else status_fault(status)
             hint = ". Check HIBERNAUT_TWELVE_DATA_KEY." if fault is Fault.REFUSED else ""
-            raise no_quote(fault, f"{SOURCE} answers {status} for {symbol}{hint}")
+            raise quote_error(fault, f"{SOURCE} answers {status} for {symbol}{hint}")
         at = moment(answer.get("last_quote_at")) or moment(answer.get("timestamp"))
         if at is None:
-            raise no_quote(Fault.UNREADABLE, f"{SOURCE}: no time in the answer")
+            raise quote_error(Fault.UNREADABLE, f"{SOURCE}: no time in the answer")
         return check_age(
             checked_quote(symbol, answer.get("close"), at, SOURCE), self._clock(), self._stale_after
         )

@@ -38,7 +38,7 @@ class Stage(StrEnum):
     SILENT = "silent"
     UNREACHABLE = "unreachable"
     NO_SLOT = "no_slot_left"
-    LEFT = "left_to_a_human"
+    LEFT_TO_HUMAN = "left_to_a_human"
     NOT_WRITTEN = "not_written_to"
 
 
@@ -151,7 +151,7 @@ class Candidacy(BaseModel):
         if stage is not Stage.INTERVIEW:
             self.slot = None
 
-    def take(
+    def apply(
         self, reading: MailReading, text: str, now: datetime, within: timedelta, *, slots: Sequence[Slot]
     ) -> str:
         """Apply an answer; `text` is untrusted and only stored.
@@ -216,7 +216,7 @@ class Candidacy(BaseModel):
 
     def answered(self, now: datetime, within: timedelta, slots: Sequence[Slot]) -> None:
         """A person's reply was sent: return to the previous stage."""
-        stage = self.back or Stage.LEFT
+        stage = self.back or Stage.LEFT_TO_HUMAN
         self.replies += 1
         if stage in ENDS:
             self.end(stage)
@@ -228,13 +228,13 @@ class Candidacy(BaseModel):
         elif stage in (Stage.CHOSEN, Stage.INVITED) and self.slot is not None:
             self.due = slots[self.slot].start
 
-    def left(self, slots: Sequence[Slot]) -> None:
+    def leave_to_human(self, slots: Sequence[Slot]) -> None:
         """A person takes over; an invitation already sent remains valid."""
         if self.back is Stage.INVITED and self.slot is not None:
             self._resume()
             self.due = slots[self.slot].start
         else:
-            self.end(Stage.LEFT)
+            self.end(Stage.LEFT_TO_HUMAN)
 
     def asked(self, now: datetime, within: timedelta) -> None:
         """The first letter was sent."""
@@ -246,9 +246,9 @@ class Candidacy(BaseModel):
         self.followed_up, self.due = True, _minute(now + within)
         self.person_asked = False
 
-    def proposed(self, places: Sequence[int], now: datetime, within: timedelta) -> None:
+    def proposed(self, indices: Sequence[int], now: datetime, within: timedelta) -> None:
         """A letter offering these slots was sent; they are now held."""
-        self.stage, self.offered, self.due = Stage.PROPOSED, tuple(places), _minute(now + within)
+        self.stage, self.offered, self.due = Stage.PROPOSED, tuple(indices), _minute(now + within)
         self.proposals += 1
         self.person_asked = False
 
@@ -269,9 +269,9 @@ class Candidacy(BaseModel):
         assert self.back is not None
         self.stage, self.back, self.wrote, self.read_as = self.back, None, "", ""
 
-    def _choose(self, place: int, slots: Sequence[Slot]) -> None:
+    def _choose(self, slot: int, slots: Sequence[Slot]) -> None:
         # Due when the slot begins: if the invitation is not approved by then, it is too late.
-        self.stage, self.slot, self.offered, self.due = Stage.CHOSEN, place, (), slots[place].start
+        self.stage, self.slot, self.offered, self.due = Stage.CHOSEN, slot, (), slots[slot].start
 
     def _bounced(self) -> str:
         if self.over:

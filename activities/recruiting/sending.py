@@ -30,10 +30,10 @@ REPLY_EDITABLE = ("text",)
 class LetterSender(Protocol):
     """Sends a letter once under its key, and knows its outcome."""
 
-    async def send(self, letter: Letter, turn: str = "") -> Sent:
+    async def send(self, letter: Letter, exclusive_key: str = "") -> Sent:
         """Send it and return the outcome; a letter that may have been sent under its key is not sent again.
 
-        Only one of the letters with the same `turn` is sent, whichever comes first.
+        Only one of the letters with the same `exclusive_key` is sent, whichever comes first.
         """
         ...
 
@@ -83,7 +83,7 @@ class LetterActivities:
         letters = await asyncio.to_thread(self._outreach, request, authorization.key)
         recipients = tuple(each.to for each in letters)
         self._authority.check_stakes(Stakes(recipients=recipients), authorization, activity.info())
-        return await self._send(letters, in_turns=True)
+        return await self._send(letters, exclusive=True)
 
     @activity.defn(name="find_outreach")
     async def find_outreach(self, request: SendOutreach) -> SentLetters | None:
@@ -155,12 +155,12 @@ class LetterActivities:
             )
         return letters
 
-    async def _send(self, letters: Sequence[Letter], *, in_turns: bool = False) -> SentLetters:
+    async def _send(self, letters: Sequence[Letter], *, exclusive: bool = False) -> SentLetters:
         sent: dict[str, Sent] = {}
         async with heartbeats():
             for letter in letters:
-                turn = letter.key.rpartition(":")[0] if in_turns else ""
-                sent[letter.thread] = await self._outbox.send(letter, turn)
+                exclusive_key = letter.key.rpartition(":")[0] if exclusive else ""
+                sent[letter.thread] = await self._outbox.send(letter, exclusive_key)
         return SentLetters(sent=sent)
 
     async def _find(self, letters: Sequence[Letter]) -> SentLetters | None:

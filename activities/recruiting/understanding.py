@@ -128,7 +128,7 @@ def _flaw_in_reading(reading: MailReading, think: Think) -> str | None:
     return None
 
 
-def _held_against_rules(reading: MailReading, think: Think) -> JudgedReading:
+def _check_against_rules(reading: MailReading, think: Think) -> JudgedReading:
     """The part of a language model's reading that counts; all of it goes to the person who reads the mail."""
     text, offered, asked = _mail_times_asked(think)
     ruled, words = read_by_rules(text, offered, asked), text.replace("’", "'").lower()
@@ -159,7 +159,7 @@ def _offline_opening(analyst: OfflineAnalyst, think: Think) -> ShortWords:
 
 
 OUTPUTS: Mapping[str, OutputType] = {
-    READING: OutputType(MailReading, _flaw_in_reading, _offline_reading, _held_against_rules),
+    READING: OutputType(MailReading, _flaw_in_reading, _offline_reading, _check_against_rules),
     WORDS: OutputType(ShortWords, _flaw_in_words, _offline_opening),
     DRAFT: OutputType(ShortWords, _flaw_in_words, lambda analyst, think: ShortWords(text=HOLDING)),
 }

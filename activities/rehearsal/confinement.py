@@ -34,7 +34,7 @@ _CHANGES: dict[str, tuple[tuple[int, int | None], ...]] = {
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _CONNECTS = ("socket.connect", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname")
 # The auditor tries fixes with it, to run them without a network.
-_APART = "unshare"
+_UNSHARE = "unshare"
 _PROGRAMS = ("subprocess.Popen", "os.posix_spawn", "os.exec")
 
 
@@ -47,7 +47,7 @@ class OutsideError(PermissionError):
     """An attempt to reach outside; the message says what."""
 
 
-class Reached:
+class OutsideAccess:
     """What an activity tried to reach outside, in words; empty if nothing.
 
     `made_up` says which part of its result does not come from a real source.
@@ -58,7 +58,7 @@ class Reached:
 
 
 # Set for each activity of a rehearsal. An exception is not enough: many take an `OSError` for an outage.
-REACHED: ContextVar[Reached | None] = ContextVar("reached", default=None)
+OUTSIDE_ACCESS: ContextVar[OutsideAccess | None] = ContextVar("outside_access", default=None)
 
 
 def confine(folder: Path) -> None:
@@ -72,9 +72,9 @@ def confine(folder: Path) -> None:
             return
         words = check(arguments)
         if words:
-            reached = REACHED.get()
-            if reached is not None:
-                reached.words = reached.words or words
+            access = OUTSIDE_ACCESS.get()
+            if access is not None:
+                access.words = access.words or words
             raise OutsideError(f"not in a rehearsal: {words}")
 
     # The audit event `open` does not include the dir_fd, so remember it here.
@@ -134,7 +134,7 @@ def _checks(inside: str, programs: str) -> dict[str, Check]:
         program = arguments[0] if arguments[0] is not None else arguments[1][0]
         name = os.fsdecode(program)
         # Do not resolve the program's name: the interpreter is a symlink to somewhere else.
-        known = name in (_APART, sys.executable) or os.path.realpath(os.path.dirname(name)) == programs
+        known = name in (_UNSHARE, sys.executable) or os.path.realpath(os.path.dirname(name)) == programs
         return "" if known else f"running {name}"
 
     return {

@@ -28,12 +28,12 @@ from temporalio.worker import (
     WorkflowOutboundInterceptor,
 )
 
-from activities.rehearsal.confinement import REACHED, Reached, confine
+from activities.rehearsal.confinement import OUTSIDE_ACCESS, OutsideAccess, confine
 from activities.rehearsal.stand_ins import (
     NoStandInError,
-    has_own,
+    agent_time,
+    has_own_stand_in,
     is_destructive,
-    its_time,
     looks_up,
     stand_in,
 )
@@ -48,7 +48,7 @@ TRIES = 2
 _LOCAL = timedelta(minutes=1)
 
 
-class How(StrEnum):
+class CallOutcome(StrEnum):
     """What became of a call in a rehearsal."""
 
     RUN = "run"
@@ -67,7 +67,7 @@ class RehearsedCall(BaseModel, frozen=True):
     at: AwareDatetime
     agent: str
     activity: str
-    how: How
+    how: CallOutcome
     why: str = ""
     argument: JsonValue = None
 
@@ -90,11 +90,11 @@ class Rehearsal(Interceptor):
         """Wrap one activity execution."""
         return _Rehearsed(next, self)
 
-    def workflow_interceptor_class(self, input: WorkflowInterceptorClassInput) -> type[_InTime]:
+    def workflow_interceptor_class(self, input: WorkflowInterceptorClassInput) -> type[_LocalAsRemote]:
         """Wrap each workflow."""
-        return _InTime
+        return _LocalAsRemote
 
-    def note(self, how: How, argument: Any, why: str = "") -> None:
+    def note(self, how: CallOutcome, argument: Any, why: str = "") -> None:
         """Record a call."""
         info = activity.info()
         call = RehearsedCall(
@@ -119,32 +119,36 @@ class _Rehearsed(ActivityInboundInterceptor):
         if is_destructive(argument):
             if looks_up(input.fn):
                 return await self._answer(
-                    input, argument, How.STAND_IN, "nothing was done that it could find"
+                    input, argument, CallOutcome.STAND_IN, "nothing was done that it could find"
                 )
-            return await self._answer(input, argument, How.NOT_DONE, "destructive, it takes an approval")
+            return await self._answer(
+                input, argument, CallOutcome.NOT_DONE, "destructive, it takes an approval"
+            )
         if name in self._rehearsal.answers:
-            return await self._answer(input, argument, How.STAND_IN, "as the answers say")
-        if has_own(input.fn):
-            return await self._answer(input, argument, How.STAND_IN, "it reaches outside")
-        reached = Reached()
-        REACHED.set(reached)
+            return await self._answer(input, argument, CallOutcome.STAND_IN, "as the answers say")
+        if has_own_stand_in(input.fn):
+            return await self._answer(input, argument, CallOutcome.STAND_IN, "it reaches outside")
+        access = OutsideAccess()
+        OUTSIDE_ACCESS.set(access)
         try:
             result = await super().execute_activity(input)
         except CancelledError:
             raise
         except Exception as error:
             failure = classify_error(error)
-            if not reached.words and (_is_final(failure) or activity.info().attempt < TRIES):
-                self._rehearsal.note(How.FAILED, argument, str(failure))
+            if not access.words and (_is_final(failure) or activity.info().attempt < TRIES):
+                self._rehearsal.note(CallOutcome.FAILED, argument, str(failure))
                 raise
-            why = reached.words or f"it fails, and would be tried again: {failure}"
-            return await self._answer(input, argument, How.STAND_IN, why)
-        if reached.words:
-            return await self._answer(input, argument, How.STAND_IN, reached.words)
-        self._rehearsal.note(How.STAND_IN if reached.made_up else How.RUN, argument, reached.made_up)
+            why = access.words or f"it fails, and would be tried again: {failure}"
+            return await self._answer(input, argument, CallOutcome.STAND_IN, why)
+        if access.words:
+            return await self._answer(input, argument, CallOutcome.STAND_IN, access.words)
+        self._rehearsal.note(
+            CallOutcome.STAND_IN if access.made_up else CallOutcome.RUN, argument, access.made_up
+        )
         return result
 
-    async def _answer(self, input: ExecuteActivityInput, argument: Any, how: How, why: str) -> Any:
+    async def _answer(self, input: ExecuteActivityInput, argument: Any, how: CallOutcome, why: str) -> Any:
         rehearsal, name = self._rehearsal, activity.info().activity_type
         try:
             answer = await asyncio.to_thread(
@@ -187,16 +191,18 @@ class _NotedStart(OutboundInterceptor):
 
     async def start_workflow(self, input: StartWorkflowInput) -> WorkflowHandle[Any, Any]:
         # Start it at the time of the agent behind the activity, which is ahead of this machine's clock.
-        ahead = its_time() - datetime.now(UTC)
+        ahead = agent_time() - datetime.now(UTC)
         if ahead > timedelta():
             input.start_delay = ahead
         handle = await super().start_workflow(input)
         by = activity.info().activity_type if activity.in_activity() else ""
-        _write(self._calls, RehearsedCall(at=its_time(), agent=input.id, activity=by, how=How.STARTED))
+        _write(
+            self._calls, RehearsedCall(at=agent_time(), agent=input.id, activity=by, how=CallOutcome.STARTED)
+        )
         return handle
 
 
-class _InTime(WorkflowInboundInterceptor):
+class _LocalAsRemote(WorkflowInboundInterceptor):
     def init(self, outbound: WorkflowOutboundInterceptor) -> None:
         super().init(_Remote(outbound))
 

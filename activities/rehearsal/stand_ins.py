@@ -38,12 +38,12 @@ def rehearsed_as(answer: Callable[[Any, Any], Any]) -> Callable[[Activity], Acti
     return mark
 
 
-def has_own(function: Callable[..., Any]) -> bool:
+def has_own_stand_in(function: Callable[..., Any]) -> bool:
     """Whether an activity has a stand-in of its own."""
     return hasattr(function, _OWN)
 
 
-def its_time() -> datetime:
+def agent_time() -> datetime:
     """The agent's time, within an activity that it waits for. In a rehearsal it is far ahead of the clock."""
     return activity.info().started_time if activity.in_activity() else datetime.now(UTC)
 
@@ -132,7 +132,7 @@ class _Maker:
                 yield from self._candidates(each, name)
         else:
             yield from (None, False, 0, 1, 100, Decimal(1), (), {}, f"{WORDS}: {name}" if name else WORDS)
-            yield from (its_time(), timedelta(), timedelta(hours=1), WORDS, "", WORDS.encode())
+            yield from (agent_time(), timedelta(), timedelta(hours=1), WORDS, "", WORDS.encode())
 
 
 @cache

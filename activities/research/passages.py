@@ -133,7 +133,7 @@ def shared_terms(topic: str, pages: Sequence[Sequence[str]], keep: int) -> list[
     return [words[stem].most_common(1)[0][0] for stem in shared[:keep]]
 
 
-def telling(topic: str, quotes: Sequence[str]) -> list[bool]:
+def are_relevant(topic: str, quotes: Sequence[str]) -> list[bool]:
     """Which of `quotes` (of all pages) score at least a fifth of the best one on `topic`."""
     counts = [count_stems(quote) for quote in quotes]
     score = scorer(topic, counts)

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.calls.retry_header import asked_wait
+from activities.calls.retry_header import parse_retry_after
 from activities.fetching.guard import AddressRefusedError, guarded_client
 from activities.safe_files import PathSkippedError, write_inside
 from common.agent_files import AgentFiles
@@ -250,7 +250,7 @@ def _check(answer: httpx.Response) -> None:
         return
     if status in (409, 425, 429, 503):
         # 409: the server is still handling another attempt with this key.
-        wait = asked_wait(answer.headers.get("retry-after"), datetime.now(UTC)) or _USUAL_WAIT
+        wait = parse_retry_after(answer.headers.get("retry-after"), datetime.now(UTC)) or _USUAL_WAIT
         raise retry_after("PublishBusy", what, wait)
     if status in (408,) or status >= 500:
         raise ApplicationError(what, type="PublishFailing")

@@ -13,11 +13,11 @@ from activities.html.markdown import escaped
 from activities.html.render import render
 from activities.llm.records import OFFLINE
 from activities.llm.sentences import weak_match
-from activities.research.passages import holds, near, shared_terms, telling
+from activities.research.passages import are_relevant, holds, near, shared_terms
 from activities.research.records import Claim, DraftRequest
 from common.agents.researcher import PageReading, Source, Unread
 
-SHORT, A_PAGE, TERMS, A_TERM = 5, 6, 4, 4
+MAX_SUMMARY_QUOTES, MAX_QUOTES_PER_PAGE, MAX_TERMS, MAX_QUOTES_PER_TERM = 5, 6, 4, 4
 
 
 @dataclass
@@ -38,7 +38,7 @@ class ReportPage:
 
 
 @dataclass(frozen=True)
-class Said:
+class ReportedClaim:
     """A claim of a page, and the other pages that say nearly the same."""
 
     page: ReportPage
@@ -72,13 +72,13 @@ class ResearchReport:
     topic: str
     wanted: int
     pages: list[ReportPage]
-    short: list[Said]
-    by_page: list[tuple[ReportPage, list[Said]]]
-    silent: list[ReportPage]
+    short: list[ReportedClaim]
+    by_page: list[tuple[ReportPage, list[ReportedClaim]]]
+    without_claims: list[ReportPage]
     unread: Sequence[Unread]
     dropped: int
     model: str
-    compared: list[tuple[str, list[Said]]] = field(default_factory=list)
+    compared: list[tuple[str, list[ReportedClaim]]] = field(default_factory=list)
     compared_by: str = ""
 
     @classmethod
@@ -88,11 +88,13 @@ class ResearchReport:
         _drop_weak_quotes(request.topic, pages)
         said = _without_duplicates(pages)
         firsts = [next((each for each in said if each.page is page), None) for page in pages]
-        short = [each for each in firsts if each is not None][:SHORT]
+        short = [each for each in firsts if each is not None][:MAX_SUMMARY_QUOTES]
         compared = [] if request.compared_by else compared_by_rules(request.topic, pages, short)
         shown = {each.claim.quote for each in (*short, *(each for _, part in compared for each in part))}
         rest = [each for each in said if each.claim.quote not in shown]
-        by_page = [(page, [each for each in rest if each.page is page][:A_PAGE]) for page in pages]
+        by_page = [
+            (page, [each for each in rest if each.page is page][:MAX_QUOTES_PER_PAGE]) for page in pages
+        ]
         models = dict.fromkeys(page.reading.model for page in pages)
         return cls(
             topic=request.topic,
@@ -100,22 +102,26 @@ class ResearchReport:
             pages=pages,
             short=short,
             by_page=[(page, each) for page, each in by_page if each],
-            silent=[page for page in pages if not page.claims],
+            without_claims=[page for page in pages if not page.claims],
             unread=request.unread,
             dropped=sum(page.reading.dropped for page in pages),
             model=", ".join(models) or OFFLINE,
             compared=compared,
         )
 
-    def take_comparison(self, placed: Sequence[tuple[ReportPage, Claim]], told: int, model: str) -> None:
-        """Use a language model's comparison of the pages: those of its `told` points that could be placed."""
+    def take_comparison(
+        self, placed: Sequence[tuple[ReportPage, Claim]], point_count: int, model: str
+    ) -> None:
+        """Use a language model's comparison of the pages, of `point_count` points: those that were placed."""
         self.compared = (
-            [("", [Said(page, claim, compared_by=model) for page, claim in placed])] if placed else []
+            [("", [ReportedClaim(page, claim, compared_by=model) for page, claim in placed])]
+            if placed
+            else []
         )
         self.compared_by = model
         if model not in self.model.split(", "):
             self.model += f", {model}"
-        self.dropped += told - len(placed)
+        self.dropped += point_count - len(placed)
 
     @property
     def claims(self) -> int:
@@ -163,23 +169,25 @@ def in_words(model: str) -> str:
 
 
 def compared_by_rules(
-    topic: str, pages: Sequence[ReportPage], shown: Sequence[Said]
-) -> list[tuple[str, list[Said]]]:
+    topic: str, pages: Sequence[ReportPage], shown: Sequence[ReportedClaim]
+) -> list[tuple[str, list[ReportedClaim]]]:
     """What several pages say on the same terms, quoted side by side; each quote is shown once."""
-    terms = shared_terms(topic, [[claim.quote for claim in page.claims] for page in pages], 4 * TERMS)
+    terms = shared_terms(topic, [[claim.quote for claim in page.claims] for page in pages], 4 * MAX_TERMS)
     used = [each.claim.quote for each in shown]
-    found: list[tuple[str, list[Said]]] = []
+    found: list[tuple[str, list[ReportedClaim]]] = []
     for term in terms:
         said = [
-            Said(page, claim)
+            ReportedClaim(page, claim)
             for page in pages
             for claim in islice((c for c in page.claims if holds(c.quote, term) and c.quote not in used), 1)
         ]
-        said = [each for place, each in enumerate(said) if not _repeats(each, said[:place])][:A_TERM]
+        said = [each for place, each in enumerate(said) if not _repeats(each, said[:place])][
+            :MAX_QUOTES_PER_TERM
+        ]
         if len(said) >= 2:
             used += [each.claim.quote for each in said]
             found.append((term, said))
-        if len(found) == TERMS:
+        if len(found) == MAX_TERMS:
             break
     return found
 
@@ -205,7 +213,8 @@ def markdown(report: ResearchReport) -> str:
         cells = (escaped(page.title), f"<{page.address}>", f"{source.fetched_at:%Y-%m-%d %H:%M} UTC")
         lines.append(f"| {page.number} | {' | '.join(cells)} | `{source.digest[:16]}` |")
     silent = [
-        f"- {escaped(page.source.url)}: it says nothing or little on the topic" for page in report.silent
+        f"- {escaped(page.source.url)}: it says nothing or little on the topic"
+        for page in report.without_claims
     ]
     unread = [f"- {escaped(each.url)}: {escaped(each.reason)}" for each in report.unread]
     if silent or unread:
@@ -213,7 +222,7 @@ def markdown(report: ResearchReport) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _said(said: Sequence[Said]) -> list[str]:
+def _said(said: Sequence[ReportedClaim]) -> list[str]:
     lines = []
     for each in said:
         claim, also = each.claim, "".join(f", also {page.number}" for page in each.also)
@@ -230,25 +239,25 @@ def html(report: ResearchReport) -> str:
     )
 
 
-def _without_duplicates(pages: Sequence[ReportPage]) -> list[Said]:
+def _without_duplicates(pages: Sequence[ReportPage]) -> list[ReportedClaim]:
     """Each claim once, under the first page that makes it, with the other pages that say nearly the same."""
-    kept: list[Said] = []
+    kept: list[ReportedClaim] = []
     for page in pages:
         for claim in page.claims:
             same = next((i for i, each in enumerate(kept) if near(each.claim.quote, claim.quote)), None)
             if same is None:
-                kept.append(Said(page, claim))
+                kept.append(ReportedClaim(page, claim))
             elif kept[same].page is not page and page not in kept[same].also:
-                kept[same] = Said(kept[same].page, kept[same].claim, (*kept[same].also, page))
+                kept[same] = ReportedClaim(kept[same].page, kept[same].claim, (*kept[same].also, page))
     return kept
 
 
 def _drop_weak_quotes(topic: str, pages: Sequence[ReportPage]) -> None:
     """Of the quotes found by rules, keep those that score well enough compared with the best of all pages."""
     mine = [page for page in pages if page.reading.model == OFFLINE]
-    tells = iter(telling(topic, [claim.quote for page in mine for claim in page.claims]))
+    keeps = iter(are_relevant(topic, [claim.quote for page in mine for claim in page.claims]))
     for page in mine:
-        page.claims = [claim for claim in page.claims if next(tells)]
+        page.claims = [claim for claim in page.claims if next(keeps)]
 
 
 def _shorten_titles(pages: Sequence[ReportPage]) -> None:
@@ -267,5 +276,5 @@ def _site(page: ReportPage) -> str:
     return urlsplit(page.source.url).netloc
 
 
-def _repeats(said: Said, others: Sequence[Said]) -> bool:
+def _repeats(said: ReportedClaim, others: Sequence[ReportedClaim]) -> bool:
     return any(near(said.claim.quote, other.claim.quote) for other in others)

@@ -15,7 +15,7 @@ from activities.quotes.alpaca import (
     SECONDS,
     Refusal,
     check_credentials,
-    make_quiet,
+    disable_retries,
     read_refusal,
 )
 from activities.trading.broker import DuplicateOrderError, MarketState, OrderRequest, TooLateError
@@ -58,7 +58,7 @@ class AlpacaBroker:
 
         check_credentials(key, secret)
         self._client = TradingClient(key, secret, paper=paper, raw_data=True, url_override=url)
-        make_quiet(self._client, seconds)
+        disable_retries(self._client, seconds)
         self._clock = clock
         self._api_error = APIError
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pydantic import AwareDatetime, BaseModel
 from temporalio import activity
 
-from activities.rehearsal.stand_ins import its_time, rehearsed_as
+from activities.rehearsal.stand_ins import agent_time, rehearsed_as
 from activities.trading.broker import Broker, DuplicateOrderError, MarketState, OrderRequest
 from common.agents.buyer import EDITABLE, BuyPlan, Order, OrderState
 from common.agents.fork import hold, key_on_record
@@ -65,7 +65,7 @@ def _given_up_at(attempt: activity.Info) -> datetime | None:
 
 
 def _as_if_filled(_: Orders, request: PlaceOrder) -> Order:
-    plan, now = request.plan, its_time()
+    plan, now = request.plan, agent_time()
     key = request.authorization.key if request.authorization else ""
     return Order(
         client_order_id=client_order_id(key),

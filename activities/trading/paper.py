@@ -25,7 +25,7 @@ CASH = Decimal(1_000_000)
 
 
 class PaperBroker:
-    """Keeps orders in the database at `place` and fills them at the prices of a feed.
+    """Keeps orders in `database` and fills them at the prices of a feed.
 
     An order is matched when it is submitted or looked up: while the market is open, a buy fills at the
     current price if that is not above its limit. Nothing happens between two requests; an order past its
@@ -34,7 +34,7 @@ class PaperBroker:
 
     def __init__(
         self,
-        place: Path | URL,
+        database: Path | URL,
         prices: Callable[[str], Awaitable[Quote]],
         clock: Callable[[], datetime],
         faults: Faults = Faults(),  # noqa: B008 - frozen
@@ -46,7 +46,7 @@ class PaperBroker:
         """`hours`: when the market is open; None for always. `liquidity`: the most units filled per request;
         None for no limit. `cash`: what a new account starts with.
         """
-        self._book = PaperBook(place, cash)
+        self._book = PaperBook(database, cash)
         self._prices = prices
         self._clock = clock
         self._faults = faults
@@ -88,7 +88,7 @@ class PaperBroker:
         if entry is None or entry.state.final:
             return entry.order() if entry else None
         price, _ = await self._price(entry.symbol)
-        return (await asyncio.to_thread(self._look, client_order_id, price)).order()
+        return (await asyncio.to_thread(self._refresh, client_order_id, price)).order()
 
     async def cancel(self, client_order_id: str) -> Order | None:
         """Cancel the open part of the order. An order that has ended stays unchanged."""
@@ -133,7 +133,7 @@ class PaperBroker:
 
     def _note(self, client_order_id: str, action: str, outcome: str) -> None:
         with self._book.opened() as book:
-            book.note(Attempt(client_order_id, self._clock(), action, outcome))
+            book.record(Attempt(client_order_id, self._clock(), action, outcome))
 
     def _get(self, client_order_id: str) -> Entry | None:
         with self._book.opened() as book:
@@ -147,16 +147,16 @@ class PaperBroker:
                 if order.not_after and now >= order.not_after:
                     raise TooLateError(f"order {order.client_order_id} came after {order.not_after}")
                 entry = book.add(order, f"paper-{uuid4()}", now, self._expiry(order.time_in_force, now))
-                reason = "unknown symbol" if unknown else _why_not(order, book)
+                reason = "unknown symbol" if unknown else _refusal_reason(order, book)
                 if reason:
-                    entry = entry.moved(now, state=OrderState.REJECTED, reason=reason)
-                    book.put(entry)
+                    entry = entry.updated(now, state=OrderState.REJECTED, reason=reason)
+                    book.update(entry)
                 else:
                     if order.side is Side.BUY:
-                        book.pay_in(-order.quantity * order.limit_price)
+                        book.add_cash(-order.quantity * order.limit_price)
                     entry = self._match(book, entry, price, now)
                 outcome = "rejected" if reason else "booked"
-                book.note(
+                book.record(
                     Attempt(order.client_order_id, now, "submit", f"{outcome}, unheard" if lost else outcome)
                 )
                 return entry
@@ -164,7 +164,7 @@ class PaperBroker:
             self._note(order.client_order_id, "submit", "duplicate")
             raise DuplicateOrderError(f"there is an order {order.client_order_id} already") from None
 
-    def _look(self, client_order_id: str, price: Decimal | None) -> Entry:
+    def _refresh(self, client_order_id: str, price: Decimal | None) -> Entry:
         with self._book.opened() as book:
             entry = book.get(client_order_id)
             if entry is None:
@@ -179,9 +179,11 @@ class PaperBroker:
                 entry = self._match(book, entry, None, now)  # it may have expired
             if entry is not None and not entry.state.final:
                 entry = _end(book, entry, OrderState.CANCELLED, now)
-                book.note(Attempt(client_order_id, now, "cancel", "cancelled"))
+                book.record(Attempt(client_order_id, now, "cancel", "cancelled"))
             else:
-                book.note(Attempt(client_order_id, now, "cancel", entry.state if entry else "no such order"))
+                book.record(
+                    Attempt(client_order_id, now, "cancel", entry.state if entry else "no such order")
+                )
             return entry
 
     def _expiry(self, time_in_force: TimeInForce, now: datetime) -> datetime | None:
@@ -204,19 +206,19 @@ class PaperBroker:
         if self._liquidity is not None:
             units = min(units, self._liquidity)
         filled = entry.filled + units
-        entry = entry.moved(
+        entry = entry.updated(
             now,
             filled=filled,
             spent=entry.spent + units * price,
             state=OrderState.FILLED if filled == entry.quantity else OrderState.PARTLY_FILLED,
         )
-        book.put(entry)
+        book.update(entry)
         # A buy reserves cash at its limit price; release the difference to the actual price.
-        book.pay_in(units * (entry.limit_price - price) if buys else units * price)
+        book.add_cash(units * (entry.limit_price - price) if buys else units * price)
         return entry
 
 
-def _why_not(order: OrderRequest, book: Book) -> str:
+def _refusal_reason(order: OrderRequest, book: Book) -> str:
     """Why the account cannot cover an order; empty if it can."""
     if order.side is Side.BUY:
         return "" if order.quantity * order.limit_price <= book.cash() else "not enough cash"
@@ -232,7 +234,7 @@ def _why_not(order: OrderRequest, book: Book) -> str:
 def _end(book: Book, entry: Entry, state: OrderState, now: datetime) -> Entry:
     """Close the open part of an order and release the money reserved for it."""
     if entry.side is Side.BUY:
-        book.pay_in((entry.quantity - entry.filled) * entry.limit_price)
-    entry = entry.moved(now, state=state)
-    book.put(entry)
+        book.add_cash((entry.quantity - entry.filled) * entry.limit_price)
+    entry = entry.updated(now, state=state)
+    book.update(entry)
     return entry

@@ -83,7 +83,7 @@ class Entry:
     updated_at: datetime
     expires_at: datetime | None
 
-    def moved(self, now: datetime, **changes: object) -> Entry:
+    def updated(self, now: datetime, **changes: object) -> Entry:
         """The entry with `changes` made at `now`."""
         return replace(self, updated_at=now, **changes)  # type: ignore[arg-type]
 
@@ -131,7 +131,7 @@ class Book:
         """Money that is not reserved for open orders."""
         return Decimal(self._connection.execute(select(_ACCOUNT.c.cash)).scalar_one())
 
-    def pay_in(self, amount: Decimal) -> None:
+    def add_cash(self, amount: Decimal) -> None:
         """Add to the cash; a negative amount reduces it."""
         self._connection.execute(update(_ACCOUNT).values(cash=str(self.cash() + amount)))
 
@@ -172,12 +172,12 @@ class Book:
         self._connection.execute(insert(_ORDERS).values(_row(entry)))
         return entry
 
-    def put(self, entry: Entry) -> None:
+    def update(self, entry: Entry) -> None:
         """Update an order."""
         name = _ORDERS.c.client_order_id == entry.client_order_id
         self._connection.execute(update(_ORDERS).where(name).values(_row(entry)))
 
-    def note(self, attempt: Attempt) -> None:
+    def record(self, attempt: Attempt) -> None:
         """Record an attempt."""
         self._connection.execute(
             insert(_ATTEMPTS).values(
@@ -203,13 +203,13 @@ class Book:
 
 
 class PaperBook:
-    """The book in the database at `place`; if it is new, it gets an account with `cash`.
+    """The book in `database`; if it is new, it gets an account with `cash`.
 
     Any number of processes may share it.
     """
 
-    def __init__(self, place: Path | URL, cash: Decimal) -> None:
-        self._database = SharedDatabase(place, _TABLES)
+    def __init__(self, database: Path | URL, cash: Decimal) -> None:
+        self._database = SharedDatabase(database, _TABLES)
         self._cash = cash
         self._is_open = False
 

@@ -13,7 +13,7 @@ from typing import Any
 from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.rehearsal.interceptor import How, RehearsedCall
+from activities.rehearsal.interceptor import CallOutcome, RehearsedCall
 from cli.rehearsal.answers import Answer, Script, Word
 from cli.rehearsal.histories import Histories, Tracked
 from cli.rehearsal.story import Ended, Entry, Story, What
@@ -127,7 +127,7 @@ class Director:
         self._read += len(whole)
         for line in whole.splitlines():
             call = RehearsedCall.model_validate_json(line)
-            if call.how is How.STARTED:
+            if call.how is CallOutcome.STARTED:
                 self._histories.track(call.agent)
             self._story.call(call)
 

@@ -14,7 +14,7 @@ from pydantic import AwareDatetime, BaseModel, Field, JsonValue
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 
-from activities.rehearsal.interceptor import How, RehearsedCall
+from activities.rehearsal.interceptor import CallOutcome, RehearsedCall
 from cli.rehearsal.histories import Tracked
 from common.agents.agent import Cost, NotebookEntry
 from common.agents.kinds import KINDS
@@ -70,7 +70,7 @@ class StoodIn(BaseModel, frozen=True):
 
     activity: str
     times: int
-    how: How
+    how: CallOutcome
     why: str
 
 
@@ -180,12 +180,12 @@ class Story:
 
     def call(self, call: RehearsedCall) -> None:
         """Record a call of an activity."""
-        if call.how is How.STARTED:
+        if call.how is CallOutcome.STARTED:
             return
         self._calls.append(call)
         if call.activity == NOTIFY and call.argument is not None:
             self.tell(Notice.model_validate(call.argument), call.at)
-        elif call.how is How.NOT_DONE and isinstance(call.argument, dict):
+        elif call.how is CallOutcome.NOT_DONE and isinstance(call.argument, dict):
             plan = call.argument.get("plan")
             known = {"plan", "authorization"} if isinstance(plan, dict) else {"authorization"}
             also = {
@@ -258,7 +258,7 @@ class Story:
         counts = Counter(
             (call.activity, call.how, call.why)
             for call in self._calls
-            if call.how in (How.NOT_DONE, How.STAND_IN)
+            if call.how in (CallOutcome.NOT_DONE, CallOutcome.STAND_IN)
         )
         return [
             StoodIn(activity=activity, times=times, how=how, why=why)
@@ -268,7 +268,9 @@ class Story:
     @property
     def run(self) -> dict[str, int]:
         """The activities that were run, how often each."""
-        names = Counter(call.activity for call in self._calls if call.how in (How.RUN, How.FAILED))
+        names = Counter(
+            call.activity for call in self._calls if call.how in (CallOutcome.RUN, CallOutcome.FAILED)
+        )
         return dict(sorted(names.items()))
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from activities.quotes.csv_feed import stand_at
+from activities.quotes.csv_feed import seek_replay
 from activities.trading.paper import CASH
 from activities.trading.paper_book import PaperBook
 from cli.children import end_child
@@ -51,11 +51,11 @@ class Town(Stack):
         self.folder = folder
         self.copy = folder.parent / "older.db"
         self.forgotten = set[str]()
-        self.stand_at(ASKED)
+        self.seek_replay(ASKED)
 
-    def stand_at(self, day: datetime) -> None:
+    def seek_replay(self, day: datetime) -> None:
         """Have the prices of that day."""
-        stand_at(self.folder / "quotes.db", day, datetime.now(UTC))
+        seek_replay(self.folder / "quotes.db", day, datetime.now(UTC))
 
     def orders(self) -> list[tuple[str, str]]:
         """What the broker's book has: the client's id and the price of each order."""
@@ -194,7 +194,7 @@ async def test_what_was_done_after_the_copy_is_not_done_again(
         for id in ("buys", "fixes", "reads"):
             await people.result(id)
         await eventually(lambda: bool(mail.taken))
-        town.stand_at(BOUGHT)
+        town.seek_replay(BOUGHT)
         await agents.wake("waits")
         await people.approve("waits")
         assert (await people.result("waits"))["outcome"] == "bought"
@@ -202,7 +202,7 @@ async def test_what_was_done_after_the_copy_is_not_done_again(
         assert [price for _, price in done[0]] == ["11.741", "9.231"]
         assert (len(done[1]), done[2]) == (2, b"")
 
-        town.stand_at(AGAIN)
+        town.seek_replay(AGAIN)
         site.routes["/north"] = Route(
             "<html><body><main><p>The pilots have changed their mind.</p></main></body></html>"
         )

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from activities.quotes.csv_feed import CsvFeed, stand_at
+from activities.quotes.csv_feed import CsvFeed, seek_replay
 from activities.trading.paper import PaperBroker
 from cli.children import end_child, start_child
 from cli.dev_server import DevServer, find_program
@@ -42,7 +42,7 @@ class Exchange:
         self.price_of(FRIDAY)
 
     def price_of(self, day: datetime) -> None:
-        stand_at(self.folder / "quotes.db", day, datetime.now(UTC))
+        seek_replay(self.folder / "quotes.db", day, datetime.now(UTC))
 
     def orders(self) -> list[Order]:
         feed = CsvFeed(self.folder / "prices.csv", self.folder / "quotes.db", speed=0, clock=_now)

@@ -253,14 +253,14 @@ def test_an_answer_that_was_paid_for_outlives_the_server(postgres: Postgres) -> 
     ledger, limits = Ledger(place), BudgetLimits(agent_tokens=10 * TOKENS)
     held = ledger.reserve(CALL, limits)
     assert isinstance(held, Reservation)
-    ledger.sending(held)
+    ledger.mark_sent(held)
     cut_in_commit(postgres, lambda: ledger.settle(held, 70, None, "yes")).result(60)
     assert ledger.reserve(CALL, limits) == Recorded("yes")
     assert ledger.spendings(CALL, limits)[0].tokens == 70
     other = dataclasses.replace(CALL, key="other")
     held = ledger.reserve(other, limits)
     assert isinstance(held, Reservation)
-    ledger.sending(held)
+    ledger.mark_sent(held)
     postgres.kill()
     with ThreadPoolExecutor(1) as worker:
         settled = worker.submit(ledger.settle, held, 50, None, "no")
@@ -275,14 +275,14 @@ async def test_a_host_keeps_its_turn_while_the_server_is_gone(postgres: Postgres
     """What was fetched counts; the host is left alone until the lease of that turn ends."""
     slots = HostSlots(emptied(postgres))
     fetched = False
-    async with slots.turn("h", "a", 1):
+    async with slots.acquire("h", "a", 1):
         await asyncio.to_thread(postgres.kill)
         fetched = True
     assert fetched
     with pytest.raises(DatabaseLostError):
-        slots.book("h", "b", 1)
+        slots.reserve("h", "b", 1)
     await asyncio.to_thread(postgres.start)
-    assert 0 < slots.book("h", "b", 1) < LEASE_SECONDS
+    assert 0 < slots.reserve("h", "b", 1) < LEASE_SECONDS
 
 
 @pytest.mark.parametrize(

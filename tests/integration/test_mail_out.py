@@ -13,7 +13,7 @@ import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.mail.outbox import SETTLES, Outbox, address_digest, letter_id, objects_of
+from activities.mail.outbox import SETTLE_TIME, Outbox, address_digest, letter_id, objects_of
 from activities.mail.sending import Mail, SendLetter
 from activities.recruiting.letters import LetterBook, WrittenLetter
 from activities.recruiting.records import LetterKind, Outgoing, SendOutreach
@@ -249,7 +249,7 @@ def test_by_a_clock_that_is_days_behind_a_letter_is_not_waited_for_any_longer(tm
         behind.state(record.id, record.message_id)
     assert busy.value.type == "MailBusy"
     assert busy.value.next_retry_delay is not None
-    assert busy.value.next_retry_delay <= SETTLES
+    assert busy.value.next_retry_delay <= SETTLE_TIME
 
 
 async def test_of_many_that_send_a_letter_at_once_one_does(tmp_path: Path) -> None:

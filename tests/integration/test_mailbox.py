@@ -310,7 +310,7 @@ async def test_the_mailbox_is_verified_and_signed_in_to(
             assert await asyncio.to_thread(session.uids) == []
             await asyncio.to_thread(session.begin_idle)
             box.deliver(mail())
-            assert await asyncio.to_thread(session.told, 60)
+            assert await asyncio.to_thread(session.wait_for_news, 60)
             await asyncio.to_thread(session.end_idle)
             assert len(await asyncio.to_thread(session.uids)) == 1
         finally:

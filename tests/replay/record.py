@@ -21,7 +21,7 @@ from typing import Any
 
 from temporalio.client import Client, WorkflowFailureError, WorkflowHistory
 
-from activities.quotes.csv_feed import stand_at
+from activities.quotes.csv_feed import seek_replay
 from activities.recruiting.memory import CandidatesView
 from cli.archive import archive_run
 from cli.forgetting import forget
@@ -118,7 +118,7 @@ async def drifted(agents: AgentClient, id: str, world: World) -> None:
 async def within(agents: AgentClient, id: str, world: World) -> None:
     """The price moves meanwhile, by less than the plan tolerates."""
     await asked(agents, id)
-    stand_at(FOLDER / "data" / "quotes.db", datetime(2008, 11, 4, tzinfo=UTC), datetime.now(UTC))
+    seek_replay(FOLDER / "data" / "quotes.db", datetime(2008, 11, 4, tzinfo=UTC), datetime.now(UTC))
     await decide(agents, id)
 
 

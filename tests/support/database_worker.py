@@ -56,7 +56,7 @@ def spend(place: Path | URL, folder: Path, name: str, limit: int) -> None:
             if isinstance(held, Spending):
                 return
             if not isinstance(held, Recorded):
-                ledger.sending(held)
+                ledger.mark_sent(held)
                 _add(folder / "sent")
                 time.sleep(WORK_SECONDS)
                 ledger.settle(held, TOKENS, None, "yes")

@@ -480,7 +480,7 @@ def test_raises_of_a_shared_budget_come_to_no_more_than_the_policy_allows(tmp_pa
     assert not ledger.grant("two", scope, 100, Decimal(0), most)
     assert ledger.grant("three", scope, 50, Decimal(0), most)
     spent = Spending(scope=scope, tokens=9, usd=Decimal(0), tokens_limit=100, usd_limit=None, most_tokens=130)
-    assert spent.raise_by_as_much().tokens == 30
+    assert spent.plan_to_double().tokens == 30
 
 
 def test_without_a_file_careful_defaults_hold_and_a_broken_one_lets_nothing_through(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 
-from activities.calls.firewall import Firewall, _likeness
+from activities.calls.fork_firewall import ForkFirewall, _request_digest
 from activities.delivery.notices import Notices
 from activities.recruiting.records import LetterKind, Outgoing, SendOutreach
 from activities.trading.orders import CancelOrder
@@ -95,7 +95,7 @@ async def test_a_mark_that_cannot_be_read_lets_nothing_run(environment: Activity
             ran.append(str(CALLER.get()))
             return "ran"
 
-    wall = Firewall(None).intercept_activity(Next())  # type: ignore[arg-type]
+    wall = ForkFirewall(None).intercept_activity(Next())  # type: ignore[arg-type]
 
     async def execute(headers: dict[str, Payload]) -> Any:
         return await wall.execute_activity(ExecuteActivityInput(hold, [], None, headers))
@@ -118,7 +118,7 @@ def test_a_request_is_like_one_that_asks_for_the_same_of_another_agent() -> None
         return SendOutreach.model_construct(**fields)
 
     def likeness(request: Any) -> str:
-        return _likeness(request, ("mine", "original"), ("chain",))
+        return _request_digest(request, ("mine", "original"), ("chain",))
 
     wanted = likeness(request("mine:send:1"))
     assert likeness(request("original:send:1")) == wanted

@@ -116,18 +116,18 @@ def test_a_host_has_one_turn_at_a_time_and_then_a_pause(
     one, two = HostSlots(place), HostSlots(place)
     now = time.time()
     monkeypatch.setattr(SharedDatabase, "now", lambda *_: now)
-    assert one.book("h", "a", 10) == 0.0
-    assert two.book("h", "b", 10) == 10, "its interval is the least that the next one waits"
+    assert one.reserve("h", "a", 10) == 0.0
+    assert two.reserve("h", "b", 10) == 10, "its interval is the least that the next one waits"
     monkeypatch.setattr(SharedDatabase, "now", lambda *_: now + 15)
-    assert 0 < two.book("h", "b", 10) < 1, "a turn that goes on is looked at again soon"
+    assert 0 < two.reserve("h", "b", 10) < 1, "a turn that goes on is looked at again soon"
     one._end("h", 10)
-    waits = [two.book("h", holder, 10) for holder in ("b", "c", "d", "b", "c")]
+    waits = [two.reserve("h", holder, 10) for holder in ("b", "c", "d", "b", "c")]
     assert [round(wait) for wait in waits] == [10, 20, 30, 10, 20], (
         "a place in the queue each, and it is kept"
     )
-    assert two.book("other", "b", 10) == 0.0, "hosts do not wait for each other"
-    one.hold("h", 500)
-    assert two.book("h", "e", 10) > 490
+    assert two.reserve("other", "b", 10) == 0.0, "hosts do not wait for each other"
+    one.pause("h", 500)
+    assert two.reserve("h", "e", 10) > 490
 
 
 async def test_many_who_ask_one_host_keep_its_pace(place: Path | URL) -> None:
@@ -138,7 +138,7 @@ async def test_many_who_ask_one_host_keep_its_pace(place: Path | URL) -> None:
     async def one(number: int) -> None:
         while True:
             try:
-                async with stores[number % 2].turn("h", str(number), 0.05):
+                async with stores[number % 2].acquire("h", str(number), 0.05):
                     began = time.time()
                     await asyncio.sleep(0.01)
                     turns.append((began, time.time()))
@@ -158,10 +158,10 @@ async def test_a_turn_whose_holder_died_comes_free(
 ) -> None:
     """A killed worker holds its host up for the length of a request and no longer."""
     slots = HostSlots(place)
-    assert slots.book("h", "killed", 1) == 0.0
+    assert slots.reserve("h", "killed", 1) == 0.0
     now = time.time()
     monkeypatch.setattr(SharedDatabase, "now", lambda *_: now + 91)
-    assert slots.book("h", "next", 1) == 0.0
+    assert slots.reserve("h", "next", 1) == 0.0
 
 
 @pytest.mark.parametrize("days", [-4, 4])
@@ -171,14 +171,14 @@ def test_a_clock_that_is_off_by_days_holds_nobody_up_for_days(
     """Whichever of two workers it is whose clock is wrong, and whatever it has booked or held."""
     slots = HostSlots(place)
     now = time.time()
-    assert slots.book("h", "one", 10) == 0.0
-    assert slots.book("h", "two", 10) > 0
-    slots.hold("h", 60)
+    assert slots.reserve("h", "one", 10) == 0.0
+    assert slots.reserve("h", "two", 10) > 0
+    slots.pause("h", 60)
     monkeypatch.setattr(SharedDatabase, "now", lambda *_: now + days * 86_400)
-    assert slots.book("h", "off", 10) < 100
+    assert slots.reserve("h", "off", 10) < 100
     slots._end("h", 10)
     monkeypatch.undo()
-    assert slots.book("h", "two", 10) < 100
+    assert slots.reserve("h", "two", 10) < 100
 
 
 async def test_an_address_is_fetched_by_one_worker_at_a_time(

@@ -49,8 +49,8 @@ def test_a_kill_before_sending_reserves_once(ledger: Ledger) -> None:
     second = held(ledger)
     assert (first.attempt, second.attempt, spent(ledger)) == (1, 1, 100)
     with pytest.raises(ApplicationError, match="another attempt"):
-        ledger.sending(first)
-    ledger.sending(second)
+        ledger.mark_sent(first)
+    ledger.mark_sent(second)
 
 
 def test_whoever_looks_sees_what_was_spent(place: Path | URL) -> None:
@@ -71,7 +71,7 @@ def test_whoever_looks_sees_what_was_spent(place: Path | URL) -> None:
 def test_a_kill_after_sending_counts_at_the_maximum(ledger: Ledger) -> None:
     """Nobody knows what it cost, so a retry only goes out where the limit still allows it."""
     first = held(ledger)
-    ledger.sending(first)
+    ledger.mark_sent(first)
     stopped = ledger.reserve(CALL, LIMITS)
     assert isinstance(stopped, Spending)
     assert (stopped.tokens, stopped.tokens_limit) == (100, 100)
@@ -84,7 +84,7 @@ def test_a_kill_after_sending_counts_at_the_maximum(ledger: Ledger) -> None:
 def test_an_answer_that_was_settled_is_not_paid_for_twice(ledger: Ledger) -> None:
     """A kill between settling and reporting: the retry gets the recorded answer, also past the limit."""
     first = held(ledger)
-    ledger.sending(first)
+    ledger.mark_sent(first)
     ledger.settle(first, 120, None, "the answer")
     assert ledger.reserve(CALL, LIMITS) == Recorded("the answer")
     assert spent(ledger) == 120
@@ -95,7 +95,7 @@ def test_answers_are_encrypted_where_payloads_are_and_forgotten_with_their_agent
     codec = EncryptingCodec(Cipher(KeyRing.of({"k1": bytes(32)})), writes=True, reads_plain=False)
     ledger, limits = Ledger(place, codec), BudgetLimits()
     first = held(ledger, limits=limits)
-    ledger.sending(first)
+    ledger.mark_sent(first)
     ledger.settle(first, 10, None, "a secret answer")
     assert ledger.reserve(CALL, limits) == Recorded("a secret answer")
     assert isinstance(Ledger(place).reserve(CALL, limits), Reservation), "without the key there is none"
@@ -116,7 +116,7 @@ def test_answers_are_encrypted_where_payloads_are_and_forgotten_with_their_agent
 def test_what_a_provider_refused_costs_nothing(ledger: Ledger) -> None:
     """A 429 is free, and the same key may try again."""
     first = held(ledger)
-    ledger.sending(first)
+    ledger.mark_sent(first)
     ledger.release(first)
     assert spent(ledger) == 0
     assert held(ledger).attempt == 2
@@ -134,7 +134,7 @@ def test_a_grant_counts_once_for_its_scope(ledger: Ledger) -> None:
 def test_dollars_and_the_owners_day_stop_calls_too(ledger: Ledger) -> None:
     """Each of the four limits stops by itself, and says which it was."""
     first = held(ledger, limits=BudgetLimits())
-    ledger.sending(first)
+    ledger.mark_sent(first)
     other = dataclasses.replace(CALL, key="other")
     for limits, scope in [
         (BudgetLimits(agent_usd=Decimal("0.01")), "agent:a"),
@@ -149,7 +149,7 @@ def test_dollars_and_the_owners_day_stop_calls_too(ledger: Ledger) -> None:
 def test_eighty_percent_is_told_by_one_call_and_its_retries(ledger: Ledger) -> None:
     """A retry that lost its report says it again; the next call does not."""
     first = held(ledger)
-    ledger.sending(first)
+    ledger.mark_sent(first)
     ledger.settle(first, 80, None, "x")
     assert [each.scope for each in ledger.nearly_spent(CALL, LIMITS)] == ["agent:a"]
     assert ledger.nearly_spent(CALL, LIMITS) != []

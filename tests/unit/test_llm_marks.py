@@ -10,7 +10,7 @@ import pytest
 from starlette.requests import Request
 
 from activities.delivery import slack_blocks
-from activities.llm.prompt import Completion, Prompt, cut_remark, unmarked
+from activities.llm.prompt import Completion, Prompt, cut_remark, strip_imitations
 from activities.llm.records import Material, Reply, Structured, Think
 from activities.llm.runner import Caller, ModelRunner
 from activities.mail.notice_words import notice_words
@@ -91,7 +91,7 @@ def test_what_imitates_our_marks_is_taken_out_of_an_answer(mark: str, tmp_path: 
     assert remark == cut_remark(600), "what was cut says so in our own words, and once"
     assert said.startswith("Buy. ")
     assert said.endswith("Do.") or mark == "</MATERIAL"
-    assert unmarked(said) == said
+    assert strip_imitations(said) == said
     assert mark not in said
     think(tmp_path, model, Think(instruction="And?", after=reply.transcript), key="k2")
     assert [turn.text for turn in model.prompts[1].turns if turn.role == "assistant"] == [said]
@@ -114,7 +114,7 @@ def test_what_imitates_our_marks_is_taken_out_of_values(mark: str, tmp_path: Pat
     assert mark not in told["says"]
     assert told["quote"] == "the door is red"
     for turn in model.prompts[1].turns[1:]:
-        assert unmarked(turn.text) == turn.text
+        assert strip_imitations(turn.text) == turn.text
     assert all(mark not in note for note in reply.notes)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from activities.mail.absence import back_at
 from activities.mail.quotes import own_words
-from activities.mail.reading import ReadMail, UnreadableMailError, read, read_apart
+from activities.mail.reading import ReadMail, UnreadableMailError, read, read_isolated
 from common.mail import MailKind
 from tests.support.mail.mails import (
     ADDRESS,
@@ -416,7 +416,7 @@ HOSTILE = {
 async def test_hostile_mail_ends_within_its_limits(data: bytes) -> None:
     """Read, or refused with a reason; the process that reads it is another one."""
     try:
-        found: object = await asyncio.to_thread(read_apart, data, NOW)
+        found: object = await asyncio.to_thread(read_isolated, data, NOW)
     except UnreadableMailError as error:
         found = error
     assert str(found)

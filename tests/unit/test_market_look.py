@@ -15,7 +15,7 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.market import look
 from activities.market.hours import Hours
-from activities.quotes.quotes import Fault, checked_quote, no_quote
+from activities.quotes.quotes import Fault, checked_quote, quote_error
 from common.agents.market import Seen
 from common.quotes import Quote
 from tests.support.market.drive import Says, Watching, prices, quote, utc
@@ -154,7 +154,7 @@ async def test_a_source_that_is_away_is_asked_again_soon_and_told_of_once(tmp_pa
 
     def says(now: datetime) -> Quote | Exception:
         away = start <= now < end
-        return no_quote(Fault.UNREACHABLE, "the exchange does not answer") if away else quote(5000, now)
+        return quote_error(Fault.UNREACHABLE, "the exchange does not answer") if away else quote(5000, now)
 
     watching = Watching(tmp_path, says, start=WEDNESDAY, rules=("missing 1h alert",))
     await watching.until(utc("2026-11-25T18:00"))
@@ -174,7 +174,7 @@ async def test_a_source_that_is_away_is_asked_again_soon_and_told_of_once(tmp_pa
 
 async def test_a_close_that_cannot_be_had_is_asked_for_five_times(tmp_path: Path) -> None:
     """Then the night is slept through, and a watch that ends with it ends all the same."""
-    fault = no_quote(Fault.UNREACHABLE, "the exchange does not answer")
+    fault = quote_error(Fault.UNREACHABLE, "the exchange does not answer")
     gone = utc("2026-11-25T20:50")
     watching = Watching(
         tmp_path,
@@ -192,7 +192,7 @@ async def test_a_close_that_cannot_be_had_is_asked_for_five_times(tmp_path: Path
 
 async def test_a_price_that_the_settings_call_too_old_is_nothing_new(tmp_path: Path) -> None:
     """It is an answer, so nothing is missing; the rule for stale prices speaks."""
-    old = no_quote(Fault.STALE, "the newest price of SPX is of 2026-11-24 21:00")
+    old = quote_error(Fault.STALE, "the newest price of SPX is of 2026-11-24 21:00")
     rules = ("missing 30m alert", "stale 30m alert")
     watching = Watching(tmp_path, lambda now: old, start=WEDNESDAY, rules=rules)
     await watching.until(utc("2026-11-25T16:00"))
@@ -204,7 +204,7 @@ async def test_a_price_that_the_settings_call_too_old_is_nothing_new(tmp_path: P
 async def test_a_source_says_when_to_come_back(tmp_path: Path) -> None:
     """As long as that, and not sooner."""
     delay = timedelta(minutes=40)
-    fault = no_quote(Fault.TOO_MANY, "the exchange answers 429", delay)
+    fault = quote_error(Fault.TOO_MANY, "the exchange answers 429", delay)
     watching = Watching(tmp_path, lambda now: fault, start=WEDNESDAY)
     watching.at = utc("2026-11-25T15:00")
     looked = await watching.look()
@@ -320,7 +320,7 @@ async def test_a_look_that_is_repeated_comes_to_the_same(tmp_path: Path) -> None
 
 async def test_an_index_that_the_source_does_not_know_ends_the_watch_at_once(tmp_path: Path) -> None:
     """Later on the same fault is but a price that is missing: the week's prices are not thrown away."""
-    fault = no_quote(Fault.UNKNOWN_SYMBOL, "the exchange has no SPX")
+    fault = quote_error(Fault.UNKNOWN_SYMBOL, "the exchange has no SPX")
     watching = Watching(tmp_path, lambda now: fault, start=utc("2026-11-25T15:00"))
     with pytest.raises(ApplicationError, match="has no SPX"):
         await watching.look()

@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-from activities.market.figures import figures
+from activities.market.figures import compute_figures
 from activities.market.hours import hours
 from activities.market.records import MarketReportFiles, MarketReportRequest
 from activities.market.report import MarketReports
@@ -88,7 +88,7 @@ async def test_the_numbers_are_those_that_pandas_finds_in_the_same_real_prices(
     closes = real_series(symbol, first, last)
     watching = await watched(tmp_path, closes)
     market = hours("XNYS", watching.request.started, watching.looks[-1][0])
-    found = figures(watching.points, market.zone, market.open_a_year)
+    found = compute_figures(watching.points, market.zone, market.open_a_year)
     assert (found.sessions, found.prices) == (len(closes), len(closes))
     assert (found.first, found.last) == (Decimal(str(closes.iloc[0])), Decimal(str(closes.iloc[-1])))
     assert found.total_return == pytest.approx(float(np.prod(1 + closes.pct_change().dropna())) - 1)
@@ -120,7 +120,7 @@ async def test_volatility_is_the_standard_deviation_scaled_by_open_time(tmp_path
     watching = Watching(tmp_path, says, start=start, lasts=timedelta(hours=8))
     await watching.to_the_end()
     market = hours("XNYS", start, start)
-    found = figures(watching.points, market.zone, market.open_a_year)
+    found = compute_figures(watching.points, market.zone, market.open_a_year)
     values = np.array([float(point.price or 0) for point in watching.points])
     year_of_quarters = market.open_a_year / 900
     expected = np.std(np.diff(np.log(values)), ddof=1) * np.sqrt(year_of_quarters)
@@ -190,7 +190,7 @@ def test_a_split_is_on_one_scale_in_the_numbers() -> None:
         for n, (price, anew) in enumerate(said)
     ]
     points.insert(2, Point(at=at, open=1, seen=Seen.REFUSED, price=Decimal("50.5"), why="a slip?"))
-    found = figures(points, "UTC", 10**6)
+    found = compute_figures(points, "UTC", 10**6)
     assert found.total_return == pytest.approx(0.02)
     assert found.max_drawdown == 0
     assert (found.jumps, found.refused, found.first, found.last) == (1, 1, Decimal(50), Decimal(51))

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import URL
 
-from activities.quotes.csv_feed import CsvFeed, stand_at
-from activities.quotes.quotes import Fault, no_quote
+from activities.quotes.csv_feed import CsvFeed, seek_replay
+from activities.quotes.quotes import Fault, quote_error
 from activities.trading.broker import DuplicateOrderError, Order, OrderRequest, TooLateError
 from activities.trading.paper import PaperBroker
 from activities.trading.paper_faults import Faults
@@ -40,9 +40,9 @@ class World:
 
     async def quote(self, symbol: str) -> Quote:
         if symbol == "NONE":
-            raise no_quote(Fault.UNKNOWN_SYMBOL, "no such thing")
+            raise quote_error(Fault.UNKNOWN_SYMBOL, "no such thing")
         if self.price is None:
-            raise no_quote(Fault.UNREACHABLE, "the feed is away")
+            raise quote_error(Fault.UNREACHABLE, "the feed is away")
         return Quote(symbol=symbol, price=Decimal(self.price), at=self.now, source="test")
 
 
@@ -90,9 +90,9 @@ async def test_a_real_price_that_ran_away_buys_nothing(tmp_path: Path) -> None:
     feed = CsvFeed(real_closes(), state, speed=0, clock=world.clock)
     paper = PaperBroker(tmp_path / "paper.db", feed.quote, world.clock, liquidity=Decimal(1))
     bac = request(symbol="BAC", quantity=Decimal(2), limit_price=Decimal("9.324"))
-    stand_at(state, datetime(2008, 11, 21, tzinfo=UTC), world.now)
+    seek_replay(state, datetime(2008, 11, 21, tzinfo=UTC), world.now)
     assert (await paper.submit(bac)).average_price == Decimal("9.231")
-    stand_at(state, datetime(2008, 11, 24, tzinfo=UTC), world.now)
+    seek_replay(state, datetime(2008, 11, 24, tzinfo=UTC), world.now)
     assert (await found(paper)).filled == 1
     late = bac.model_copy(update={"client_order_id": "late"})
     assert (await paper.submit(late)).filled == 0

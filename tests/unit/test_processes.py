@@ -69,7 +69,7 @@ WAYS = {
         + """
 reading._PROGRAM, reading._SECONDS = folder / "slow.py", 600
 reading._PROGRAM.write_text(sleeps)
-reading.read_apart(b"", datetime.now(UTC))
+reading.read_isolated(b"", datetime.now(UTC))
 """,
     ),
 }

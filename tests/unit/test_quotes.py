@@ -21,7 +21,7 @@ from temporalio.testing import ActivityEnvironment
 from activities.fetching.guard import guarded_client
 from activities.quotes.alpaca_feed import AlpacaFeed
 from activities.quotes.choose import price_feed
-from activities.quotes.csv_feed import CsvFeed, stand_at
+from activities.quotes.csv_feed import CsvFeed, seek_replay
 from activities.quotes.http_feed import HttpFeed
 from activities.quotes.quotes import Fault, QuoteFeed, QuoteRequest, Quotes
 from activities.quotes.twelve_data import TwelveDataFeed
@@ -52,7 +52,7 @@ class Clock:
 def csv_feed(tmp_path: Path, text: str, *, at: str = "2020-01-02", **options: Any) -> CsvFeed:
     file = tmp_path / "prices.csv"
     file.write_text(text)
-    stand_at(tmp_path / "replay", day(at), NOW)
+    seek_replay(tmp_path / "replay", day(at), NOW)
     return CsvFeed(file, tmp_path / "replay", **{"speed": 0, "clock": Clock(), **options})
 
 
@@ -68,7 +68,7 @@ async def test_real_closes_are_replayed_to_the_cent(tmp_path: Path) -> None:
     feed = CsvFeed(real_closes(), state, speed=0, clock=Clock())
     seen = []
     for moment in ("2008-11-21", "2008-11-23", "2008-11-24"):
-        stand_at(state, day(moment), NOW)
+        seek_replay(state, day(moment), NOW)
         seen.append(await ActivityEnvironment().run(Quotes(feed).quote, QuoteRequest(symbol="BAC")))
     assert [quote.price for quote in seen] == [Decimal("9.231"), Decimal("9.231"), Decimal("11.741")]
     assert [quote.at for quote in seen] == [day("2008-11-21"), day("2008-11-21"), day("2008-11-24")]

@@ -210,7 +210,7 @@ def test_the_report_escapes_what_candidates_wrote() -> None:
     ranked, _ = rank(ROLE, [profile(1, f"tide tables {hostile}")], OfflineAnalyst())
     candidacy = Candidacy()
     candidacy.asked(NOW, timedelta(hours=48))
-    candidacy.take(MailReading(says=Says.QUESTION), hostile, NOW, timedelta(hours=48), slots=[])
+    candidacy.apply(MailReading(says=Says.QUESTION), hostile, NOW, timedelta(hours=48), slots=[])
     told = tuple(each.model_copy(update={"words": "It fits"}) for each in ranked)
     ranking = CandidateRanking(role=ROLE, model="small", candidates=told, removed={"age or birth": 2})
     request = RecruitingReportRequest(

@@ -306,10 +306,10 @@ def test_a_language_model_is_not_believed_against_the_words(
     output = OUTPUTS["candidate_reading"]
     assert not isinstance(asked, MailReading)
     assert output.check is not None
-    assert output.judge is not None
+    assert output.narrow is not None
     reading = output.type.model_validate(answer)
     assert output.check(reading, asked) is None
-    judged = JudgedReading.model_validate(output.judge(reading, asked))
+    judged = JudgedReading.model_validate(output.narrow(reading, asked))
     assert (judged.says == answer["says"]) == believed
     assert judged.says == answer["says"] or judged.says is Says.UNCLEAR
     assert judged.read_as.startswith(str(answer["says"])), "a person sees it beside the text"

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from activities.recruiting.candidacy import ENDS, Candidacy, MailReading, Says, Stage
-from activities.recruiting.slots import LEAD, share_out
+from activities.recruiting.slots import LEAD, distribute_slots
 from common.agents.recruiter import Slot
 from tests.support.seeds import seed
 
@@ -50,7 +50,7 @@ def at(stage: Stage) -> Candidacy:
 def says(
     candidacy: Candidacy, what: Says, number: int = 0, slots: list[Slot] = SLOTS, **more: datetime
 ) -> str:
-    return candidacy.take(MailReading(says=what, slot=number, **more), "words", NOW, WITHIN, slots=slots)
+    return candidacy.apply(MailReading(says=what, slot=number, **more), "words", NOW, WITHIN, slots=slots)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,10 @@ def test_any_sequence_of_anything_keeps_the_rules() -> None:
             if candidacy.stage is Stage.CHOSEN and chance.random() < 0.5:
                 candidacy.invited(SLOTS)
             if candidacy.stage is Stage.WITH_HUMAN and chance.random() < 0.5:
-                (candidacy.answered(NOW, WITHIN, SLOTS) if chance.random() < 0.5 else candidacy.left(SLOTS))
+                if chance.random() < 0.5:
+                    candidacy.answered(NOW, WITHIN, SLOTS)
+                else:
+                    candidacy.leave_to_human(SLOTS)
             if was in ENDS - {Stage.SILENT}:
                 assert candidacy.stage in (was, Stage.WITHDRAWN)
             if candidacy.over:
@@ -147,7 +150,7 @@ def test_a_course_takes_few_bytes() -> None:
     assert len(at(Stage.ASKED).model_dump_json()) < 100
     candidacy = at(Stage.ASKED)
     for _ in range(1000):
-        candidacy.take(MailReading(says=Says.UNCLEAR), "x" * 20_000, NOW, WITHIN, slots=SLOTS)
+        candidacy.apply(MailReading(says=Says.UNCLEAR), "x" * 20_000, NOW, WITHIN, slots=SLOTS)
     assert len(candidacy.model_dump_json()) < 12_000
 
 
@@ -155,12 +158,12 @@ def test_a_course_takes_few_bytes() -> None:
 def test_no_slot_goes_to_two(waiting: int, slots: int) -> None:
     """And as many are served as can be; nobody waits for a slot that cannot become free."""
     courses = {f"c{number}": at(Stage.WAITING) for number in range(waiting)}
-    shares = share_out(courses, SLOTS[:slots], (), NOW)
-    given = [place for places in shares.proposals.values() for place in places]
+    offers = distribute_slots(courses, SLOTS[:slots], (), NOW)
+    given = [place for places in offers.proposals.values() for place in places]
     assert len(given) == len(set(given)) <= slots
-    assert len(shares.proposals) == min(waiting, slots)
-    assert list(shares.proposals) == list(courses)[: len(shares.proposals)], "best candidates first"
-    assert bool(shares.stranded) == (slots == 0)
+    assert len(offers.proposals) == min(waiting, slots)
+    assert list(offers.proposals) == list(courses)[: len(offers.proposals)], "best candidates first"
+    assert bool(offers.without_slot) == (slots == 0)
 
 
 def test_what_is_held_busy_past_or_unwanted_is_not_proposed() -> None:
@@ -168,10 +171,10 @@ def test_what_is_held_busy_past_or_unwanted_is_not_proposed() -> None:
     slots = [slot(0, hours=-1), slot(0, LEAD / timedelta(hours=1) / 2), slot(3), slot(4), slot(5), slot(6)]
     held, wants = at(Stage.PROPOSED), at(Stage.WAITING)
     held.offered, wants.seen = (2,), (3,)
-    shares = share_out({"held": held, "wants": wants}, slots, [4], NOW)
-    assert shares.proposals == {"wants": (5,)}
+    offers = distribute_slots({"held": held, "wants": wants}, slots, [4], NOW)
+    assert offers.proposals == {"wants": (5,)}
     wants.seen = (3, 5)
-    assert share_out({"held": held, "wants": wants}, slots, [4], NOW).stranded == ()
+    assert distribute_slots({"held": held, "wants": wants}, slots, [4], NOW).without_slot == ()
     held.end(Stage.INTERVIEW)
     wants.seen = (2, 3, 5)
-    assert share_out({"held": held, "wants": wants}, slots, [4], NOW).stranded == ("wants",)
+    assert distribute_slots({"held": held, "wants": wants}, slots, [4], NOW).without_slot == ("wants",)

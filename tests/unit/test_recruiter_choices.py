@@ -40,7 +40,7 @@ def test_only_what_the_stage_can_take_is_on_offer(stage: Stage) -> None:
     assert bool(offered) == (not over and stage not in (Stage.LISTED, Stage.WITH_HUMAN))
     for name in offered:
         after = candidacy.model_copy(deep=True)
-        after.take(reading_of_choice(name, after), "", NOW, WITHIN, slots=SLOTS)
+        after.apply(reading_of_choice(name, after), "", NOW, WITHIN, slots=SLOTS)
         assert after.stage is not Stage.WITH_HUMAN or name.startswith("move")
 
 

@@ -19,8 +19,8 @@ from activities.llm.records import OFFLINE, Material, Structured, Think
 from activities.llm.runner import Caller
 from activities.quotes.choose import rehearsed_feed
 from activities.quotes.csv_feed import CsvFeed
-from activities.rehearsal.confinement import REACHED, Reached
-from activities.rehearsal.stand_ins import has_own, is_destructive, result_type, stand_in
+from activities.rehearsal.confinement import OUTSIDE_ACCESS, OutsideAccess
+from activities.rehearsal.stand_ins import has_own_stand_in, is_destructive, result_type, stand_in
 from cli.output import CommandError
 from cli.rehearsal.answers import Says, Script, read_script
 from common.artifacts import ArtifactStore
@@ -105,7 +105,7 @@ def test_every_activity_that_is_not_run_has_an_answer(activities: list[Any], tmp
         hints = {name: hint for name, hint in _hints(each).items() if name != "return"}
         kind = next(iter(hints.values()))
         assert argument
-        if is_destructive(kind.model_construct()) and not has_own(each):
+        if is_destructive(kind.model_construct()) and not has_own_stand_in(each):
             answer = stand_in(
                 each, kind.model_construct(), ArtifactStore(FolderStore(tmp_path / "artifacts")), None
             )
@@ -214,14 +214,14 @@ async def test_prices_of_a_service_are_made_up_and_those_of_a_file_are_not(tmp_p
     read = Settings.read({"HIBERNAUT_DATA_DIR": str(tmp_path)}).trading
     clock = lambda: datetime.now(UTC)  # noqa: E731
     asked = rehearsed_feed(read.but(quotes="http://127.0.0.1:9/{symbol}?key=secret"), tmp_path, clock)
-    token = REACHED.set(reached := Reached())
+    token = OUTSIDE_ACCESS.set(access := OutsideAccess())
     try:
         quotes = [await asked.quote("KO"), await asked.quote("KO")]
     finally:
-        REACHED.reset(token)
+        OUTSIDE_ACCESS.reset(token)
     by_minute = {f"{each.at:%R}": each.price for each in quotes}
     assert all(each.price == by_minute[f"{each.at:%R}"] for each in quotes)
     assert all(Decimal("99.4") <= each.price <= Decimal("100.6") for each in quotes)
     assert quotes[0].source == "made up for a rehearsal"
-    assert reached.made_up == "127.0.0.1 is not asked for prices, they are made up"
+    assert access.made_up == "127.0.0.1 is not asked for prices, they are made up"
     assert isinstance(rehearsed_feed(read, tmp_path, clock), CsvFeed)

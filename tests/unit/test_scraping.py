@@ -10,7 +10,7 @@ import pytest
 from temporalio.exceptions import ApplicationError
 
 from activities.fetching import exchange, fetcher
-from activities.fetching.addresses import fairness_key, host_of, normalised
+from activities.fetching.addresses import fairness_key, host_of, normalise
 from activities.fetching.records import FetchRequest
 from tests.support.documents import ARTICLE, pdf
 from tests.support.reader import Reader, refused
@@ -136,14 +136,14 @@ async def test_character_sets_and_pdfs_are_read(reader: Reader, site: WebServer)
 
 def test_addresses_have_one_spelling_and_a_host() -> None:
     """The same page is one entry, the same host one queue and one key of at most 64 bytes."""
-    assert normalised(" HTTP://Site.Example:80/a b?q=ü#x ") == "http://site.example/a%20b?q=%C3%BC"
-    assert normalised("https://site.example") == "https://site.example/"
-    assert normalised("http://[::1]:81/%41") == "http://[::1]:81/%41"
+    assert normalise(" HTTP://Site.Example:80/a b?q=ü#x ") == "http://site.example/a%20b?q=%C3%BC"
+    assert normalise("https://site.example") == "https://site.example/"
+    assert normalise("http://[::1]:81/%41") == "http://[::1]:81/%41"
     assert host_of("https://Site.example/x") == host_of("http://site.example") == "site.example"
     assert host_of("http://site.example:8080/") == "site.example:8080"
     for url in ("x", "ftp://a/", "http://", "http://a:b/", "http://[x/", ""):
         with pytest.raises(ValueError, match=r".+"):
-            normalised(url)
+            normalise(url)
         assert fairness_key(url) == "none"
     assert fairness_key("http://site.example/x") == "site.example"
     assert len(fairness_key(f"http://{'a' * 60}.{'b' * 60}.example/")) == 64
@@ -174,7 +174,7 @@ def test_the_time_limit_of_an_activity_covers_a_whole_fetch() -> None:
 )
 def test_dots_in_a_path_lead_where_browsers_go(url: str, one: str) -> None:
     """Otherwise `/open/../private` would pass a rule for `/private`."""
-    assert normalised(url) == one
+    assert normalise(url) == one
 
 
 @pytest.mark.parametrize(

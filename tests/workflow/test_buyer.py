@@ -18,7 +18,7 @@ from activities.documents.documents import Documents
 from activities.documents.extract import text_of
 from activities.llm.activities import ModelActivities
 from activities.llm.runner import ModelRunner
-from activities.quotes.csv_feed import CsvFeed, stand_at
+from activities.quotes.csv_feed import CsvFeed, seek_replay
 from activities.quotes.quotes import Quotes
 from activities.trading.broker import MarketState, OrderRequest
 from activities.trading.orders import Orders, client_order_id
@@ -73,7 +73,7 @@ class Floor(Stage):
         self.agents = [Buyer]
         self._state = folder / "quotes.db"
         self.feed = CsvFeed(real_closes(), self._state, speed=0, clock=lambda: datetime.now(UTC))
-        self.stand_at(FIRST)
+        self.seek_replay(FIRST)
         self.broker = self.exchange(folder)
         self.folder = folder
 
@@ -81,9 +81,9 @@ class Floor(Stage):
         clock = lambda: datetime.now(UTC)  # noqa: E731
         return Exchange(folder / "paper.db", self.feed.quote, clock, hours=None, **options)
 
-    def stand_at(self, day: datetime) -> None:
+    def seek_replay(self, day: datetime) -> None:
         """Have the prices of that day."""
-        stand_at(self._state, day, datetime.now(UTC))
+        seek_replay(self._state, day, datetime.now(UTC))
 
     def objects(self) -> list[Any]:
         artifacts = ArtifactStore.of(self.settings)
@@ -120,7 +120,7 @@ async def test_what_was_approved_at_one_price_is_not_bought_at_another(floor: Fl
     agent = await floor.buy(on_drift="stop")
     request = await floor.asked(agent)
     assert request.plan["quote"]["price"] == "9.231"
-    floor.stand_at(NEXT)
+    floor.seek_replay(NEXT)
     await floor.decide(agent, request)
     result = await floor.outcome(agent)
     assert (result.outcome, result.filled) == ("drifted", 0)
@@ -133,7 +133,7 @@ async def test_after_a_drift_it_asks_again_with_old_and_new_side_by_side(floor: 
     """The old word is void; a new one, at the new price, buys."""
     agent = await floor.buy()
     first = await floor.asked(agent)
-    floor.stand_at(NEXT)
+    floor.seek_replay(NEXT)
     await floor.decide(agent, first)
     second = await floor.asked(agent, after=first.id)
     assert second.plan["quote"]["price"] == "11.741"
@@ -162,7 +162,7 @@ async def test_a_price_within_the_tolerance_and_over_the_limit_buys_nothing(floo
     """The tolerance is no leave to pay more than the limit."""
     agent = await floor.buy(limit="10", tolerance="50%", on_drift="stop")
     request = await floor.asked(agent)
-    floor.stand_at(NEXT)
+    floor.seek_replay(NEXT)
     await floor.decide(agent, request)
     result = await floor.outcome(agent)
     assert (result.outcome, result.reason) == ("drifted", "price within the limit: yes has become no")
@@ -217,7 +217,7 @@ async def test_an_order_whose_acknowledgement_was_lost_is_found_and_not_sent_aga
 
 async def test_an_order_that_lands_late_is_found_though_the_price_has_moved_meanwhile(floor: Floor) -> None:
     """A drift after an unknown outcome is believed only once the first attempt can have no effect."""
-    floor.broker.holds_back = lambda: floor.stand_at(NEXT)
+    floor.broker.holds_back = lambda: floor.seek_replay(NEXT)
     agent = await floor.buy()
     request = await floor.asked(agent)
     await floor.decide(agent, request)
@@ -232,9 +232,9 @@ async def test_an_order_that_lands_late_is_found_though_the_price_has_moved_mean
         return Action.settles in timers
 
     await eventually(settling)
-    floor.stand_at(FIRST)
+    floor.seek_replay(FIRST)
     await floor.broker.arrive()
-    floor.stand_at(NEXT)
+    floor.seek_replay(NEXT)
     await floor.skipper.fast_forward(agent, timedelta(seconds=61))
     result = await floor.outcome(agent)
     assert (result.outcome, result.average_price) == ("bought", Decimal("9.231"))
@@ -257,7 +257,7 @@ async def test_an_order_of_a_forgotten_life_is_found_though_the_price_has_moved(
             time_in_force=TimeInForce.DAY,
         )
     )
-    floor.stand_at(NEXT)
+    floor.seek_replay(NEXT)
     await floor.decide(agent, request)
     result = await floor.outcome(agent)
     assert (result.outcome, result.filled, result.average_price) == ("bought", 100, Decimal("9.231"))
@@ -274,7 +274,7 @@ async def test_a_partly_filled_order_is_followed_and_its_rest_cancelled_after_a_
     agent = await floor.buy(patience="PT1H", time_in_force="gtc")
     await floor.decide(agent, await floor.asked(agent))
     await eventually(lambda: noted_in(floor, agent, "partly_filled"))
-    floor.stand_at(NEXT)  # past its limit: no more is filled
+    floor.seek_replay(NEXT)  # past its limit: no more is filled
     await floor.skipper.fast_forward(agent, timedelta(minutes=65))
     result = await floor.outcome(agent)
     [order] = floor.broker.orders()
@@ -385,22 +385,22 @@ async def test_no_start_decision_or_edit_gets_under_the_operators_policy(floor: 
 
 async def test_it_waits_until_the_price_is_within_the_limit_and_asks_then(floor: Floor) -> None:
     """Nobody is asked about a price that may not be bought; asleep meanwhile, it looks again by itself."""
-    floor.stand_at(NEXT)
+    floor.seek_replay(NEXT)
     agent = await floor.buy(limit="10", when="within-limit")
     await eventually(lambda: waits_for(floor, agent, "a price of 10 or less"))
     assert not (await floor.query(agent, "approvals", ApprovalsView)).open
     await floor.skipper.fast_forward(agent, timedelta(minutes=16))
     await eventually(lambda: waits_for(floor, agent, "a price of 10 or less"))
-    floor.stand_at(FIRST)
+    floor.seek_replay(FIRST)
     await floor.skipper.fast_forward(agent, timedelta(minutes=16))
     request = await floor.asked(agent)
     assert (request.plan["quote"]["price"], request.evidence) == ("9.231", ())
     # It leaves the limit before the answer: nothing is bought, and it waits again instead of asking.
-    floor.stand_at(NEXT)
+    floor.seek_replay(NEXT)
     await floor.decide(agent, request)
     await eventually(lambda: waits_for(floor, agent, "a price of 10 or less"))
     assert floor.broker.attempts() == []
-    floor.stand_at(FIRST)
+    floor.seek_replay(FIRST)
     await agent.signal("wake")
     await floor.decide(agent, await floor.asked(agent, after=request.id))
     assert (await floor.outcome(agent)).outcome == "bought"
@@ -408,7 +408,7 @@ async def test_it_waits_until_the_price_is_within_the_limit_and_asks_then(floor:
 
 async def test_a_price_that_never_comes_ends_it_with_nothing_bought(floor: Floor) -> None:
     """After `wait_for`, with the newest price in the reason; while the market is closed it looks at none."""
-    floor.stand_at(NEXT)
+    floor.seek_replay(NEXT)
     floor.broker.open = False
     agent = await floor.buy(limit="10", when="within-limit", wait_for="1h", look_every="1h")
     await eventually(lambda: waits_for(floor, agent, "a price of 10 or less"))

@@ -16,10 +16,10 @@ from activities.batch.records import (
     Gathered,
     GatherRequest,
     ListRequest,
-    LookRequest,
     OpenedPage,
     OpenRequest,
     PageRequest,
+    PollRequest,
     RetryRequest,
 )
 from common.agents.agent import AgentState, Carried, Receipt
@@ -47,7 +47,7 @@ def calling(activity: Callable[..., Any], policy: CallPolicy, together: int = 1)
     """Each item is the argument of `activity`, called under `policy`.
 
     With `together`, one call gets up to that many items, as `ItemsOf` that argument, as long as each takes
-    only a moment; the activity processes them with `in_turn` (`activities/batch/together.py`).
+    only a moment; the activity processes them with `process_items` (`activities/batch/together.py`).
     """
     return Work(
         activity=getattr(activity, "__temporal_activity_definition").name,
@@ -246,8 +246,8 @@ class Batches:
             OpenedPage(id=f"{self._prefix(state)}{each.report.number}", page=each.page, report=each.report)
             for each in pages
         )
-        request = LookRequest(parent=workflow.info().workflow_id, pages=looked)
-        for report in (await self._calls.watched(BatchPages.look, request, READ)).reports:
+        request = PollRequest(parent=workflow.info().workflow_id, pages=looked)
+        for report in (await self._calls.watched(BatchPages.poll, request, READ)).reports:
             self.reported(report)
 
     async def _to_page(self, state: BatchState, number: int, send: Callable[[Any], Any]) -> bool:

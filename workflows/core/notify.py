@@ -7,7 +7,7 @@ from typing import Any
 
 from temporalio import workflow
 
-from activities.delivery.notices import Notices, say
+from activities.delivery.notices import Notices, print_notice
 from common.agents.batch import ASKING, ITEM_OF, MAX_SHOWN, ItemAsks
 from common.approval.stakes import Stakes
 from common.approval.types import ApprovalRequest
@@ -75,4 +75,4 @@ class Notifier:
         if self._elsewhere:
             await self.tell(event, text)
         elif not workflow.unsafe.is_replaying():
-            say(event, workflow.info().workflow_id, text)
+            print_notice(event, workflow.info().workflow_id, text)

@@ -97,7 +97,7 @@ class Thinking:
             await self._notifier.tell(NoticeEvent.BUDGET, f"the budget {spent.scope} is spent; asks for more")
             question = f"The budget {spent.scope} is spent. May it be raised by this much?"
             policy = _budget_policy(spent, approvers or (owner(), *self._others))
-            plan = spent.raise_by_as_much()
+            plan = spent.plan_to_double()
             # Not resumable: the agent is in the middle of something and could not come back to this question.
             outcome = await self._approvals.ask(question, plan, policy, resumable=False)
             if outcome.verdict is OutcomeVerdict.REJECTED:

@@ -13,7 +13,7 @@ from activities.recruiting.choices import interested, on_offer, times
 from activities.recruiting.memory import RecruiterMemory
 from activities.recruiting.records import LetterKind, Outgoing, SendOutreach, SentLetters
 from activities.recruiting.sending import LetterActivities
-from activities.recruiting.slots import share_out
+from activities.recruiting.slots import distribute_slots
 from common.agents.recruiter import OutreachPlan, RecruiterInput
 from common.mail import Sent, SentStatus
 from workflows.core.agent import ONCE, Action, Agent, CallPolicy, Outcome, cause_of
@@ -66,7 +66,7 @@ class Letters:
         for _, candidacy in self._agent.memory.at(Stage.LISTED):
             candidacy.end(Stage.NOT_WRITTEN)
         for _, candidacy in self._agent.memory.at(Stage.WAITING):
-            candidacy.end(Stage.LEFT)
+            candidacy.end(Stage.LEFT_TO_HUMAN)
         self.fall_due()
 
     async def due(self) -> list[Outgoing]:
@@ -92,13 +92,13 @@ class Letters:
         """Letters to candidates who wait for slots; each slot is proposed to one candidate at a time."""
         memory, slots, now = self._agent.memory, self._agent.input.slots, workflow.now()
         memory.look_again = None
-        shares = share_out(memory.courses, slots, (), now)
-        if shares.proposals:
+        offers = distribute_slots(memory.courses, slots, (), now)
+        if offers.proposals:
             busy = await self._busy()
             if busy is None:
                 return []
-            shares = share_out(memory.courses, slots, busy, now)
-        for id in shares.stranded:
+            offers = distribute_slots(memory.courses, slots, busy, now)
+        for id in offers.without_slot:
             memory.courses[id].ask_human("(No slot is left to propose.)", back=Stage.NO_SLOT)
         return [
             Outgoing(
@@ -109,7 +109,7 @@ class Letters:
                 in_reply_to=memory.courses[id].last,
                 choices=times(places, memory.courses[id].proposals + 1, slots),
             )
-            for id, places in shares.proposals.items()
+            for id, places in offers.proposals.items()
         ]
 
     async def _busy(self) -> Sequence[int] | None:

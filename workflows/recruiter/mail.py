@@ -85,7 +85,7 @@ class Mail:
         agent, id, reading = self._agent, heard.candidate, heard.reading
         candidacy = agent.memory.courses[id]
         wrote = candidacy.wrote
-        told = candidacy.take(
+        told = candidacy.apply(
             reading, heard.text, workflow.now(), agent.input.answer_within, slots=agent.input.slots
         )
         if mail.kind is not MailKind.CHOICE:

@@ -174,7 +174,7 @@ class Questions:
             candidacy = memory.courses[each.candidate]
             left_out = not outcome.approved or each.candidate in outcome.plan.leave_out
             if left_out and candidacy.waits_for(each.slot):
-                candidacy.end(Stage.LEFT)
+                candidacy.end(Stage.LEFT_TO_HUMAN)
         if not outcome.approved:
             return
         with agent.node("invite"):
@@ -254,7 +254,7 @@ class Questions:
             return
         if not outcome.approved:
             candidacy.note(now, "left_to_a_human")
-            candidacy.left(agent.input.slots)
+            candidacy.leave_to_human(agent.input.slots)
             return
         with agent.node("reply"):
             action = Action[SentLetters](

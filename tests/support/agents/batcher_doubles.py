@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from temporalio import activity
 
 from activities.batch.records import Gathered, ItemResults, ItemsOf
-from activities.batch.together import in_turn
+from activities.batch.together import process_items
 from common.agents.agent import AgentInput
 from common.agents.batch import BatchCounts
 from common.artifacts import ArtifactRef
@@ -104,7 +104,7 @@ class Jobs:
     def do_several(self, jobs: ItemsOf[Job]) -> ItemResults:
         """Process items in turn; a stumbling item fails its call at first, and may be retried."""
         self.calls.append(tuple(each.key for each in jobs.items))
-        return in_turn(jobs, self._do_now)
+        return process_items(jobs, self._do_now)
 
     def _do_now(self, job: Job) -> JobDone:
         if job.name in self.stumbles:

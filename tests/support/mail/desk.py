@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 from temporalio.testing import ActivityEnvironment
 
-from activities.mail.outbox import SETTLES, Outbox
+from activities.mail.outbox import SETTLE_TIME, Outbox
 from activities.mail.sending import Mail, SendLetter
 from activities.mail.smtp import SmtpServer
 from common.approval.groups import Directory
@@ -121,14 +121,14 @@ class MailDesk:
         port: int,
         more: Mapping[str, str] | None = None,
         *,
-        settles: timedelta = SETTLES,
+        settle_time: timedelta = SETTLE_TIME,
         data_seconds: float = 10.0,
     ) -> None:
         self.settings = settings_for(folder, port, more)
         mail = self.settings.mail
         assert mail.smtp
         self.store = FolderStore(folder / "objects")
-        self.outbox = Outbox(self.store, RING, settles=settles)
+        self.outbox = Outbox(self.store, RING, settle_time=settle_time)
         self.authority = Authority(RING, Directory(folder / "groups.json"), floors(), accept_unsigned=False)
         server = SmtpServer(mail.smtp, "example.com", data_seconds)
         self.mail = Mail(

@@ -24,7 +24,7 @@ from activities.mail.smtp import SmtpServer
 from common.mail import Sent
 from tests.support.mail.desk import MailDesk, approved, letter
 
-SETTLES = timedelta(seconds=1)
+SETTLE_TIME = timedelta(seconds=1)
 
 
 def die(*_: Any, **__: Any) -> Any:
@@ -65,7 +65,7 @@ def arm(point: str) -> None:
 
 async def send(folder: Path, port: int) -> Sent:
     """Send the letter and return the result; waits while the outbox is busy."""
-    desk = MailDesk(folder, port, settles=SETTLES)
+    desk = MailDesk(folder, port, settle_time=SETTLE_TIME)
     while True:
         try:
             return await desk.send(approved(letter(text="Hello\n" * 50_000)))

@@ -11,7 +11,7 @@ from typing import Any
 from temporalio.testing import ActivityEnvironment
 
 from activities.market.look import MarketWatch
-from activities.market.records import Look, Looked
+from activities.market.records import LookRequest, LookResult
 from activities.market.series import SeriesStore
 from common.agents.market import Crossing, Point, Series
 from common.agents.market_rules import parse_rule
@@ -42,9 +42,9 @@ class Watching:
     ) -> None:
         self.artifacts = ArtifactStore(FolderStore(folder / "artifacts"))
         self.asked: list[datetime] = []
-        self.looks: list[tuple[datetime, Looked]] = []
+        self.looks: list[tuple[datetime, LookResult]] = []
         self.at: datetime | None = start
-        self.request = Look(
+        self.request = LookRequest(
             index="SPX",
             calendar=calendar,
             every=every,
@@ -65,7 +65,7 @@ class Watching:
             raise found
         return found
 
-    async def look(self) -> Looked:
+    async def look(self) -> LookResult:
         """One look, at the current time."""
         assert self.at is not None
         self.request = self.request.model_copy(update={"at": self.at})

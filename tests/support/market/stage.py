@@ -16,9 +16,9 @@ from temporalio.client import WorkflowHandle
 from temporalio.testing import TimeSkipper, TimeSkippingConfig
 
 from activities.market.look import MarketWatch
-from activities.market.records import Look, Looked
+from activities.market.records import LookRequest, LookResult
 from activities.market.report import MarketReports
-from activities.quotes.quotes import Fault, no_quote
+from activities.quotes.quotes import Fault, quote_error
 from common.agent_files import AgentFiles
 from common.agents.market import MarketInput, MarketResult
 from common.artifacts import ArtifactStore
@@ -46,9 +46,9 @@ class Exchange:
         assert self.now is not None
         self.looks.append(self.now)
         if symbol == "NONE":
-            raise no_quote(Fault.UNKNOWN_SYMBOL, "the exchange has no NONE")
+            raise quote_error(Fault.UNKNOWN_SYMBOL, "the exchange has no NONE")
         if self.is_down:
-            raise no_quote(Fault.UNREACHABLE, "the exchange does not answer")
+            raise quote_error(Fault.UNREACHABLE, "the exchange does not answer")
         self._walk *= 1 + self._chance.gauss(0, 0.001)
         price = self.price if self.price is not None else Decimal(f"{self._walk:.2f}")
         return Quote(symbol=symbol, price=price, at=self.now, source="test exchange")
@@ -62,7 +62,7 @@ class WatchInItsTime(MarketWatch):
         self._exchange = exchange
 
     @activity.defn(name="look_at_market")
-    async def look(self, request: Look) -> Looked:
+    async def look(self, request: LookRequest) -> LookResult:
         self._exchange.now = request.at
         return await super().look(request)
 

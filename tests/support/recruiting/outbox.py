@@ -53,10 +53,10 @@ class LedgerOutbox:
         with closing(self._open()) as ledger:
             ledger.executescript(_SCHEMA)
 
-    async def send(self, letter: Letter, turn: str = "") -> Sent:
+    async def send(self, letter: Letter, exclusive_key: str = "") -> Sent:
         """Write a row unless the key has one; then the sender may be killed before it gets the result.
 
-        `turn` is ignored; only real mail uses it.
+        `exclusive_key` is ignored; only real mail uses it.
         """
         if self.away:
             self.tried += 1

@@ -19,7 +19,7 @@ PROVIDERS = {"bedrock": "aws.bedrock", OFFLINE: "hibernaut"}
 
 
 @dataclass
-class Told:
+class CallStats:
     """What is known about a call once it has ended; none of its content."""
 
     input_tokens: int = 0
@@ -29,7 +29,7 @@ class Told:
 
 
 @contextmanager
-def observed(model: str, max_tokens: int) -> Iterator[Told]:
+def observe_call(model: str, max_tokens: int) -> Iterator[CallStats]:
     """Observe a call to `model`, `provider:NAME` or `offline`; the caller fills in the yielded object."""
     provider, _, name = model.partition(":")
     of = {
@@ -38,13 +38,13 @@ def observed(model: str, max_tokens: int) -> Iterator[Told]:
         "gen_ai.request.model": name or model,
     }
     asked: dict[str, Attribute] = {**of, "gen_ai.request.max_tokens": max_tokens, **_agent()}
-    told, began, failed = Told(), time.monotonic(), ""
+    stats, began, failed = CallStats(), time.monotonic(), ""
     with span(f"chat {name or model}", "CLIENT", asked) as current:
         try:
-            yield told
-            current.set_attribute("gen_ai.usage.input_tokens", told.input_tokens)
-            current.set_attribute("gen_ai.usage.output_tokens", told.output_tokens)
-            current.set_attribute("gen_ai.response.finish_reasons", ["length" if told.cut else "stop"])
+            yield stats
+            current.set_attribute("gen_ai.usage.input_tokens", stats.input_tokens)
+            current.set_attribute("gen_ai.usage.output_tokens", stats.output_tokens)
+            current.set_attribute("gen_ai.response.finish_reasons", ["length" if stats.cut else "stop"])
         except Exception as error:
             failed = getattr(error, "type", None) or type(error).__name__
             raise
@@ -52,8 +52,8 @@ def observed(model: str, max_tokens: int) -> Iterator[Told]:
             instruments().count_call(
                 of,
                 timedelta(seconds=time.monotonic() - began),
-                {"input": told.input_tokens, "output": told.output_tokens},
-                None if told.usd is None else float(told.usd),
+                {"input": stats.input_tokens, "output": stats.output_tokens},
+                None if stats.usd is None else float(stats.usd),
                 failed,
             )
 

@@ -17,7 +17,7 @@ from common.roots import PathRefusedError, Roots, check_path
 from common.territory import NOWHERE, Territory
 
 
-class WithinRoots(Interceptor):
+class PathLimits(Interceptor):
     """A worker interceptor.
 
     Args:
@@ -31,13 +31,13 @@ class WithinRoots(Interceptor):
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
         """Wrap one activity execution."""
-        return _Bounded(next, self)
+        return _PathLimitsInbound(next, self)
 
 
-class _Bounded(ActivityInboundInterceptor):
-    def __init__(self, next: ActivityInboundInterceptor, within: WithinRoots) -> None:
+class _PathLimitsInbound(ActivityInboundInterceptor):
+    def __init__(self, next: ActivityInboundInterceptor, limits: PathLimits) -> None:
         super().__init__(next)
-        self._within = within
+        self._limits = limits
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
         # The activity runs in a copy of this context, even if it runs in a thread.
@@ -45,10 +45,10 @@ class _Bounded(ActivityInboundInterceptor):
         return await super().execute_activity(input)
 
     async def _territory(self, arguments: Sequence[Any]) -> Territory:
-        named = [(field, path) for field, path in paths_of(arguments) if path != str(self._within.own)]
+        named = [(field, path) for field, path in paths_of(arguments) if path != str(self._limits.own)]
         if not named:
             return NOWHERE
-        territory = self._within.roots.of(await owner_of_caller(self._within.client))
+        territory = self._limits.roots.of(await owner_of_caller(self._limits.client))
         for field, path in named:
             try:
                 check_path(territory, field, path)

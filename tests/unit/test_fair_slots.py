@@ -11,7 +11,7 @@ from temporalio.common import Priority, RetryPolicy
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.calls.shares import PUT_OFF, OwnerShares, owner_by_turn
+from activities.calls.fair_slots import PUT_OFF, FairSlots, owner_from_fairness_key
 
 SLOTS = 24
 
@@ -20,7 +20,7 @@ class Calls:
     """Calls that begin on one worker."""
 
     def __init__(self) -> None:
-        self.shares = OwnerShares(SLOTS, owner_by_turn)
+        self.slots = FairSlots(SLOTS, owner_from_fairness_key)
 
     async def begin(self, owner: str, attempt: int = 1, attempts: int = 0) -> str:
         environment = ActivityEnvironment()
@@ -30,7 +30,7 @@ class Calls:
             priority=Priority(fairness_key=owner or None),
             retry_policy=RetryPolicy(maximum_attempts=attempts),
         )
-        return await environment.run(self.shares.take)
+        return await environment.run(self.slots.take)
 
     async def begun(self, owner: str) -> int:
         """How many of as many as can be begin."""
@@ -45,7 +45,7 @@ async def test_each_owner_leaves_room_for_the_next() -> None:
     calls = Calls()
     assert [await calls.begun(owner) for owner in ("ann", "bob", "eve", "kim")] == [16, 5, 2, 1]
     # What ends makes room for who has little, not for who has much.
-    calls.shares.give_back("ann")
+    calls.slots.give_back("ann")
     assert [await calls.begun(owner) for owner in ("ann", "bob", "lee")] == [0, 0, 1]
 
 

@@ -22,7 +22,7 @@ PUT_OFF = "PutOff"
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=1), timedelta(seconds=10)
 
 
-class OwnerShares(Interceptor):
+class FairSlots(Interceptor):
     """A worker interceptor.
 
     Args:
@@ -36,7 +36,7 @@ class OwnerShares(Interceptor):
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
         """Wrap one activity execution."""
-        return _Shared(next, self)
+        return _FairSlotsInbound(next, self)
 
     async def take(self) -> str:
         """Take a slot for the current activity and return its owner, to be passed to `give_back`.
@@ -64,19 +64,19 @@ class OwnerShares(Interceptor):
             del self._under_way[owner]
 
 
-class _Shared(ActivityInboundInterceptor):
-    def __init__(self, next: ActivityInboundInterceptor, shares: OwnerShares) -> None:
+class _FairSlotsInbound(ActivityInboundInterceptor):
+    def __init__(self, next: ActivityInboundInterceptor, slots: FairSlots) -> None:
         super().__init__(next)
-        self._shares = shares
+        self._slots = slots
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
         if activity.info().is_local:
             return await super().execute_activity(input)
-        owner = await self._shares.take()
+        owner = await self._slots.take()
         try:
             return await super().execute_activity(input)
         finally:
-            self._shares.give_back(owner)
+            self._slots.give_back(owner)
 
 
 def _may_wait() -> bool:
@@ -85,6 +85,6 @@ def _may_wait() -> bool:
     return policy is not None and policy.maximum_attempts == 0
 
 
-async def owner_by_turn() -> str:
+async def owner_from_fairness_key() -> str:
     """The owner of the current activity, which is its fairness key; see `priority_of`."""
     return activity.info().priority.fairness_key or ""

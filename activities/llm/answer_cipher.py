@@ -10,7 +10,7 @@ from common.temporal.codec import EncryptingCodec, UnreadableError
 _SEALED = "sealed:"
 
 
-class Answers:
+class AnswerCipher:
     """Encrypts answers, bound to their call's key. An answer that cannot be decrypted counts as missing."""
 
     def __init__(self, codec: EncryptingCodec | None) -> None:

@@ -1,4 +1,4 @@
-"""Wraps every activity: answers a fork's outside effects from the record instead of performing them.
+"""The side-effect firewall: answers a fork's outside effects from the record instead of performing them.
 
 The record is the history of the agent that was forked, live or archived: the result of the same activity for
 the same request. If there is no such request in it, the fork's request is refused.
@@ -23,7 +23,7 @@ from common.digest import digest
 from common.errors import permanent
 
 
-class Firewall(Interceptor):
+class ForkFirewall(Interceptor):
     """A worker interceptor; it tells each activity whether its agent is a fork."""
 
     def __init__(self, histories: Histories) -> None:
@@ -31,7 +31,7 @@ class Firewall(Interceptor):
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
         """Wrap one activity execution."""
-        return _Walled(next, self)
+        return _FirewallInbound(next, self)
 
     async def recorded(self, fork: Fork, request: BaseModel, held: HeldError) -> Any:
         """What the same request returned for the agent that this one was forked from.
@@ -40,7 +40,7 @@ class Firewall(Interceptor):
             ApplicationError: type `EffectHeld`, permanent: no such request is on record.
         """
         info, own = activity.info(), activity.info().workflow_id or ""
-        wanted = _likeness(request, (own, fork.of), held.aside)
+        wanted = _request_digest(request, (own, fork.of), held.aside)
         try:
             agent = await self._histories.runs(fork.of)
         except NoSuchAgentError:
@@ -52,13 +52,13 @@ class Firewall(Interceptor):
                     [argument] = await reader.decode(given, [type(request)])
                 except ValidationError:
                     continue  # from an older version of the code, so it cannot be the same request
-                if _likeness(argument, (fork.of,), held.aside) == wanted:
+                if _request_digest(argument, (fork.of,), held.aside) == wanted:
                     return (await reader.decode(returned))[0] if returned else None
         raise permanent("EffectHeld", fork.refusal)
 
 
-class _Walled(ActivityInboundInterceptor):
-    def __init__(self, next: ActivityInboundInterceptor, firewall: Firewall) -> None:
+class _FirewallInbound(ActivityInboundInterceptor):
+    def __init__(self, next: ActivityInboundInterceptor, firewall: ForkFirewall) -> None:
         super().__init__(next)
         self._firewall = firewall
 
@@ -91,7 +91,7 @@ def _completed(history: WorkflowHistory, name: str) -> list[tuple[Sequence[Paylo
     return found
 
 
-def _likeness(request: Any, agents: Sequence[str], aside: Sequence[str]) -> str:
+def _request_digest(request: Any, agents: Sequence[str], aside: Sequence[str]) -> str:
     """A digest that is equal for equal requests, whichever of these agents makes them.
 
     Ignores the approval envelopes, which always differ, and each agent's own id at the start of the key.
