@@ -30,5 +30,7 @@ def require_known() -> None:
         ApplicationError: type `NewerRequest`; another worker may take it.
     """
     if name := _FROM_NEWER.get():
-        told = f"{name} has fields that this worker's code does not know; a worker with newer code has to do it"
+        told = (
+            f"{name} has fields that this worker's code does not know; a worker with newer code has to do it"
+        )
         raise ApplicationError(told, type="NewerRequest")
