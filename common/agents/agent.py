@@ -157,7 +157,7 @@ class Carried(BaseModel):
     memory: dict[str, Any] | None = None
 
     def with_memory(self, memory: BaseModel | None) -> Self:
-        """This with the agent's memory as it is now, and what newer code wrote there that this does not know."""
+        """This with the agent's memory as it is now, plus what newer code wrote and this does not know."""
         if memory is None:
             return self.model_copy(update={"memory": None})
         known = type(memory).model_fields

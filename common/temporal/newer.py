@@ -1,7 +1,7 @@
-"""Requests from newer code: while old and new workers run side by side, either may be handed what the other sent.
+"""Requests from newer code, which an older worker may be handed while both run side by side.
 
-An older worker would leave out the fields that it does not know. Where something destructive is asked for, that is
-not what people approved, so such a request goes back to the queue until a newer worker takes it.
+It would leave out the fields that it does not know. Of a destructive request the rest is not what people
+approved, so such a one goes back to the queue until a newer worker takes it.
 """
 
 from __future__ import annotations
