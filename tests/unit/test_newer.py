@@ -13,11 +13,10 @@ from temporalio.exceptions import ApplicationError
 
 from activities.mail.sending import SendLetter
 from common.agents.agent import Carried
-from common.approval.types import Authorization
+from common.approval.types import ApprovalPolicy, Authorization, Decision, Verdict, Vote
 from common.mail import Letter, LetterPlan
 from common.temporal.converter import AgentPayloadConverter
 from common.temporal.newer import require_known
-from tests.unit.test_in_short import authorization, vote
 
 
 class Item(BaseModel):
@@ -46,6 +45,15 @@ class Letters(LetterPlan):
     why: str = "they asked"
 
 
+DECISION = Decision(
+    id="d1", request_id="approval-1", digest="f" * 64, verdict=Verdict.APPROVE, by="ann", note="fine"
+)
+AUTHORIZATION = Authorization(
+    votes=(Vote(decision=DECISION),),
+    policy=ApprovalPolicy(approvers=("ann",)),
+    requester="bob",
+    key=f"a:act:{DECISION.digest}",
+)
 WHOLE = {"plan": {"items": [{"name": "a"}]}, "authorization": None}
 
 
@@ -84,12 +92,12 @@ def test_a_request_of_the_same_code_or_of_older_is_taken() -> None:
     given(Request(plan=Plan(note="x")), Request)
     letter = Letter(key="k", agent="a", to="ann@example.com", subject="Hello", text="How are you?")
     plan = Letters(letters=(letter,))
-    given(SendLetter(plan=plan, letter=letter, authorization=authorization(vote())), SendLetter)
+    given(SendLetter(plan=plan, letter=letter, authorization=AUTHORIZATION), SendLetter)
 
 
 def test_a_vote_of_newer_code_is_for_another_worker() -> None:
     """Its signature covers what is unknown here."""
-    votes = authorization(vote(note="fine")).model_dump(mode="json")
+    votes = AUTHORIZATION.model_dump(mode="json")
     votes["votes"][0][-1]["seen_at"] = "2026-12-01"
     with pytest.raises(ApplicationError, match="NewerRequest"):
         given({"plan": {}, "authorization": votes}, Authorized)
