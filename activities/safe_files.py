@@ -33,6 +33,8 @@ _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 class PathSkippedError(Exception):
     """A path that is not read, and why: oversized, unreadable, link, name, private, vanished or special."""
 
+    quotes_nothing = True
+
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason

@@ -545,7 +545,7 @@ MUTANTS = (
     ),
     _one(
         "carried state",
-        f"{KIT}history.py",
+        "common/agents/agent.py",
         "nothing is left of the memory's empty fields",
         'memory.model_dump(mode="json")',
         'memory.model_dump(mode="json", exclude_none=True)',

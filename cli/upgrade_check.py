@@ -22,7 +22,7 @@ from temporalio.converter import DataConverter
 from common.agents.kinds import KINDS
 from common.archive.payload_sweep import payloads_in
 from common.temporal.converter import reason_of
-from common.temporal.differences import Deed, first_difference
+from common.temporal.differences import Deed, first_difference, lost_question
 from common.temporal.recording import Recording
 from workflows.replayer import DEADLOCK, RecordingReplayer, told, workflow_classes
 
@@ -108,6 +108,9 @@ class UpgradeCheck:
         self, history: WorkflowHistory, recording: Recording, failure: Exception | None
     ) -> Finding:
         if failure is None:
+            if asked := lost_question(history.events, recording):
+                why = f"{asked} is about another plan now: what people decided about it counts no more"
+                return Finding(verdict=Verdict.BREAKS, why=why, node=asked.rpartition("-")[0])
             return Finding(verdict=Verdict.GOES_ON)
         if unreadable := await self._unreadable(history.events):
             return Finding(verdict=Verdict.UNKNOWN, why=f"its history cannot be read: {unreadable}")

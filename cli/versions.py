@@ -104,7 +104,10 @@ def _print(deployment: Deployment) -> None:
                 f"WARNING: no worker of build {each.build} polls, and {each.needed_by}: start one, or "
                 f"{command('wake', '--for-upgrade', '--build', each.build)}."
             )
-    if not deployment.current and not deployment.workers:
+    if deployment.elsewhere:
+        of, _, build = deployment.elsewhere.partition(":")
+        say(f"WARNING: new agents begin on build {build} of another deployment, {of}.")
+    elif not deployment.current and not deployment.workers:
         say("WARNING: no build is current, and new agents wait: `starter.py versions --set-current BUILD`.")
     if deployment.is_near_limit:
         say(

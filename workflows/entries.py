@@ -27,7 +27,6 @@ from temporalio.worker import (
 
 from common.agents.agent import AgentInput, Carried
 from workflows.core.agent import Agent
-from workflows.core.history import state_of
 from workflows.replayer import ATTEMPTS, DEADLOCK, replayer, silent, told
 
 
@@ -117,7 +116,7 @@ class Entries:
 
 
 def _state_now(agent: Agent[Any, Any]) -> Carried:
-    return state_of(agent._carried, agent.memory).model_copy(deep=True)
+    return agent._carried.with_memory(agent.memory).model_copy(deep=True)
 
 
 class _Watching(Interceptor):

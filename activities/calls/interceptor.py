@@ -21,6 +21,7 @@ from activities.calls.handover import HANDED_OVER, handed_over, is_cut_off
 from common.errors import classify_error, permanent
 from common.object_store import StoreUnavailableError
 from common.telemetry.metrics import instruments
+from common.temporal.newer import require_known
 
 RETRY_SECONDS = 0.5
 NO_FAILURES = {HANDED_OVER: "handed_over", PUT_OFF: "put_off"}
@@ -69,6 +70,7 @@ class _Reporting(ActivityInboundInterceptor):
             # Anyone with access to Temporal can start a standalone activity, bypassing its workflow's checks.
             raise permanent("NoAgent", f"{activity.info().activity_type} runs only for a workflow")
         try:
+            require_known()
             outcome = await super().execute_activity(input)
         except (CancelledError, asyncio.CancelledError):
             if not is_cut_off():

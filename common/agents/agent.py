@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import AwareDatetime, BaseModel, Field, JsonValue, field_validator
 from pydantic.json_schema import SkipJsonSchema
@@ -155,6 +155,14 @@ class Carried(BaseModel):
     batch: BatchState | None = Field(None, exclude_if=lambda batch: batch is None)
     fork: Fork | None = Field(None, exclude_if=lambda fork: fork is None)
     memory: dict[str, Any] | None = None
+
+    def with_memory(self, memory: BaseModel | None) -> Self:
+        """This with the agent's memory as it is now, plus what newer code wrote and this does not know."""
+        if memory is None:
+            return self.model_copy(update={"memory": None})
+        known = type(memory).model_fields
+        unknown = {name: value for name, value in (self.memory or {}).items() if name not in known}
+        return self.model_copy(update={"memory": unknown | memory.model_dump(mode="json")})
 
 
 class AgentInput(BaseModel):

@@ -108,6 +108,7 @@ class Deployment(BaseModel):
         most: how many the server keeps.
         agents: open agents that are pinned to no build.
         workers: unversioned workers.
+        elsewhere: `deployment:build` of another deployment, if new agents of the task queue begin there.
     """
 
     name: str
@@ -116,6 +117,7 @@ class Deployment(BaseModel):
     most: int
     agents: int
     workers: list[str]
+    elsewhere: str = ""
 
     @property
     def is_near_limit(self) -> bool:
@@ -169,6 +171,7 @@ class Builds:
             most=self._settings.deployment.most,
             agents=await self._counted([AGENTS, OPEN, unpinned]),
             workers=workers.builds.get("", []),
+            elsewhere="" if workers.current.startswith(f"{name}:") else workers.current,
         )
 
     async def workers(self) -> Pollers:

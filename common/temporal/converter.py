@@ -18,6 +18,7 @@ from common.agents.agent import AgentInput
 from common.approval.starts import SignedStart
 from common.errors import permanent
 from common.flaws import flaw_of
+from common.temporal.newer import note_newer
 from common.temporal.search_attributes import fit
 
 # What decoding raises if a payload cannot be read here: another key, another encoding, another type.
@@ -62,12 +63,15 @@ class AgentPayloadConverter(PydanticPayloadConverter):
                 valid for its kind. If it has begun before, its code is wrong, and its task waits for a fix.
         """
         try:
-            return super().from_payloads(payloads, type_hints)
+            values = super().from_payloads(payloads, type_hints)
         except ValidationError as error:
             hint = type_hints[0] if type_hints else None
             if BEGINNING.get() and isinstance(hint, type) and issubclass(hint, INPUTS):
                 raise permanent(INPUT_REFUSED, flaw_of(error)) from None
             raise
+        for payload, value in zip(payloads, values, strict=False):
+            note_newer(value, payload.data)
+        return values
 
     def to_payloads(self, values: Sequence[Any]) -> list[Payload]:
         """``values`` as payloads.

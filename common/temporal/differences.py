@@ -14,6 +14,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.bridge.proto.workflow_commands import WorkflowCommand
 
 from common.temporal.recording import Recording
+from common.temporal.search_attributes import WAITING_FOR, parse_waiting_for_approvals
 
 # The search attribute that the SDK writes along with a patch.
 PATCHES = "TemporalChangeVersion"
@@ -73,6 +74,23 @@ def first_difference(history: Sequence[HistoryEvent], recording: Recording) -> D
         if found:
             return Difference(*found)
     return None
+
+
+def lost_question(history: Sequence[HistoryEvent], recording: Recording) -> str:
+    """The id of a request that is about another plan now, or gone; empty where there is none.
+
+    No replay fails over it, and yet what people have decided about that plan would count no more.
+    """
+    done = [each.upsert_workflow_search_attributes_event_attributes for each in history]
+    commands = [each for step in recording.steps for each in step.commands]
+    now = {asked for each in commands for asked in _asked(each.upsert_workflow_search_attributes)}
+    return next((id for each in done for id, plan in _asked(each) if (id, plan) not in now), "")
+
+
+def _asked(attributes: Any) -> list[tuple[str, str]]:
+    """Id and digest of each request that search attributes name."""
+    value = attributes.search_attributes.indexed_fields.get(WAITING_FOR.name)
+    return parse_waiting_for_approvals(json.loads(value.data)) if value and value.data else []
 
 
 def _key(deed: Deed | None) -> tuple[str, ...] | None:

@@ -19,7 +19,7 @@ from cli.open_runs import OpenRun, _Group
 from cli.upgrade_check import Finding, UpgradeCheck, Verdict, own_payloads
 from common.settings import Settings
 from common.temporal.connect import data_converter
-from common.temporal.search_attributes import BUILD
+from common.temporal.search_attributes import BUILD, parse_waiting_for_approvals
 from tests.replay.fingerprints import NEWEST, read
 
 Events = list[dict[str, Any]]
@@ -90,6 +90,21 @@ async def test_another_step_is_named_with_what_the_code_does() -> None:
     short[-1] |= {"eventType": "EVENT_TYPE_TIMER_STARTED", "timerStartedEventAttributes": timer}
     found = await said(short)
     assert found.why == "history has a timer of 0:01:00, this code has its end, done"
+
+
+async def test_a_question_about_another_plan_is_a_break() -> None:
+    """No command differs, and yet those who have decided would have decided about something else."""
+    events = recorded("buyer-asleep")
+    upserts = (each.get("upsertWorkflowSearchAttributesEventAttributes") for each in events)
+    fields = [each["searchAttributes"]["indexedFields"] for each in upserts if each]
+    upsert = next(each for each in fields if "AgentWaitingFor" in each)
+    asked = json.loads(b64decode(upsert["AgentWaitingFor"]["data"]))
+    [(id, digest)] = parse_waiting_for_approvals(asked)
+    assert (await said(events)).verdict is Verdict.GOES_ON
+    upsert["AgentWaitingFor"]["data"] = as_json(asked.replace(digest, "0" * 64))["data"]
+    found = await said(events)
+    assert (found.verdict, found.node) == (Verdict.BREAKS, "approval")
+    assert found.why == f"{id} is about another plan now: what people decided about it counts no more"
 
 
 async def test_what_the_code_raises_is_said() -> None:

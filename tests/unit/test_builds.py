@@ -14,6 +14,7 @@ from temporalio.api.enums.v1 import VersionDrainageStatus, WorkerDeploymentVersi
 from temporalio.common import VersioningBehavior
 
 import worker
+from cli import versions
 from common.client import builds
 from common.client.builds import Build, Deployment
 from common.client.pollers import Pollers
@@ -58,6 +59,16 @@ def test_what_needs_a_build_is_said_with_its_sleepers() -> None:
         "5 agents and 1 page of a batch need it (4 asleep, the last until 2026-11-29 12:00 UTC, "
         "1 without an end)"
     )
+
+
+def test_a_deployment_whose_task_queue_another_took_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its own build stays current, and yet no new agent begins there."""
+    build = Build(build="1", status="current")
+    shop = Deployment(name="shop", current="1", builds=[build], most=100, agents=0, workers=[])
+    versions._print(shop.model_copy(update={"elsewhere": "store:2"}))
+    assert "WARNING: new agents begin on build 2 of another deployment, store." in capsys.readouterr().err
+    versions._print(shop)
+    assert "WARNING" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -8,16 +8,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
+from temporalio import activity
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import CancelledError
 
 from common.agents.agent import Notebook, WakeUp
-from common.approval.types import ApprovalPolicy, ApprovalRequest
+from common.approval.types import ApprovalPolicy, ApprovalRequest, Authorization
 from common.client.client import AgentClient
 from common.names import UnusableValueError
 from testing.waiting import eventually
-from tests.support.agents.doubles import ErrandInput
+from tests.support.agents.doubles import Confirmation, Errand, ErrandInput, ErrandPlan, World
 from tests.support.stage import OWNER, Stage, noted, state_is
 
 
@@ -119,6 +121,41 @@ async def test_an_unknown_outcome_is_looked_up_before_anything_is_sent_again(sta
     assert (await agent.result())["confirmation"]["what"] == "buy"
     assert stage.world.act_attempts == 1
     assert any("outcome unknown" in note for note in await stage.notes(agent))
+
+
+class OldErrand(BaseModel):
+    """An errand as code knew it that had no fence yet."""
+
+    plan: ErrandPlan
+    authorization: Authorization | None = None
+
+
+class OldWorld(World):
+    """A worker of that code."""
+
+    @activity.defn(name="act")
+    async def act(self, errand: OldErrand) -> Confirmation:  # type: ignore[override]
+        return await super().act(Errand(plan=errand.plan, authorization=errand.authorization))
+
+
+async def test_an_older_worker_leaves_an_action_to_one_that_knows_all_of_its_request(stage: Stage) -> None:
+    """It neither acts without what it does not know nor fails the agent."""
+    await stage.rest()
+    world, stage.world = stage.world, OldWorld(stage.authority)
+    await stage.work()
+    agent = await stage.start(ErrandInput())
+    await stage.decide(agent, await stage.asked(agent))
+
+    async def refused() -> bool:
+        return any("NewerRequest: OldErrand has fields" in note for note in await stage.notes(agent))
+
+    await eventually(refused)
+    assert stage.world.act_attempts == 0
+    await stage.rest()
+    stage.world = world
+    await stage.work()
+    assert (await agent.result())["confirmation"]["fence"] == 10
+    assert world.act_attempts == 1
 
 
 async def test_facts_are_fetched_again_where_the_worker_died_between_validation_and_action(

@@ -80,16 +80,11 @@ class History:
     def start_afresh(self) -> NoReturn:
         """End this run and go on in a new one. Call it only right after `at_rest`, without awaiting."""
         self._answers.keep()
-        state = state_of(self._carried, self._memory)
+        state = self._carried.with_memory(self._memory)
         workflow.continue_as_new(
             self._input.model_copy(update={"carried": state}),
             initial_versioning_behavior=workflow.ContinueAsNewVersioningBehavior.AUTO_UPGRADE,
         )
-
-
-def state_of(carried: Carried, memory: BaseModel | None) -> Carried:
-    """Everything a new history begins with, besides the agent's input."""
-    return carried.model_copy(update={"memory": memory and memory.model_dump(mode="json")})
 
 
 async def wait_until(until: datetime | None, condition: Callable[[], bool]) -> bool:
