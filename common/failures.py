@@ -19,7 +19,7 @@ _INSTEAD = (
 _OUTSIDE = "what reaches outside goes into an activity, called by `await self.call(…)`"
 _DEADLOCK = re.compile(r"\[TMPRL1101\].*? within (\d+) second\(s\)\.?")
 # A place in the traceback of an agent; the rest of a path is this machine's own.
-_PLACE = re.compile(r'File "(?:[^"]*/)?((?:workflows|activities|common)/[^"]*)", line (\d+)')
+_PLACE = re.compile(r'File "(?:[^"]*/)?((?:workflows|activities|common|tests)/[^"]*)", line (\d+)')
 
 
 def advice(words: str) -> str:

@@ -83,7 +83,7 @@ async def test_each_kind_of_trouble_is_found_and_said(stage: Stage, monkeypatch:
     await eventually(lambda: are_in_trouble(stage, expected))
     door = AgentClient(stage.client, stage.settings, stage.signer)
     words = {
-        Cause.TASK_FAILS: r"its workflow task fails \(attempt .*\): KeyError: 'a typo'",
+        Cause.TASK_FAILS: r"its workflow task fails \(attempt .*\): KeyError: 'a typo' \(tests/.*\.py:\d+\)",
         Cause.UNKNOWN_KIND: r"no worker has the kind no-such-kind \(attempt .*",
         Cause.UNKNOWN_ACTIVITY: r"no worker has the activity no-such: attempt .*",
         Cause.NO_WORKER: r".*no worker polls nobody's",
