@@ -15,6 +15,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from temporalio import workflow
 
+from common.agents.agent import AgentInput
 from common.agents.kinds import KINDS, Kind
 from common.failures import place_of
 from workflows.core.agent import Agent
@@ -62,6 +63,8 @@ def _flaws(kind: Kind, activities: Collection[str]) -> Iterator[str]:
     if not issubclass(found, Agent):
         yield f"{name} is no Agent: derive it from Agent[Input, Memory]"
         return
+    if not issubclass(kind.input, AgentInput):
+        yield f"{kind.input.__name__} is no input of an agent: derive it from AgentInput or AskingInput"
     if definition.arg_types != [kind.input]:
         yield f"run of {name} has to take one argument, `input: {kind.input.__name__}`"
     if not hasattr(found.__init__, "__temporal_workflow_init"):
@@ -90,6 +93,9 @@ def _flaws_of_memory(agent: type) -> Iterator[str]:
             bare = [name for name, field in memory.model_fields.items() if field.is_required()]
             why = f"give {', '.join(bare)} a default" if bare else "its defaults have no JSON"
             yield f"every field of {memory.__name__} needs a default that can be written as JSON: {why}"
+        init: Any = agent.__init__  # type: ignore[misc]
+        if not any(init.__globals__.get(each) is memory for each in _names(init.__code__)):
+            yield f"__init__ of {agent.__name__} has to say `super().__init__(input, {memory.__name__})`"
 
 
 def _flaws_of_activity(owner: type, method: str, activities: Collection[str]) -> Iterator[str]:
