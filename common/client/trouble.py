@@ -76,7 +76,8 @@ def failing_task(id: str, kind: str, attempt: int, error: str, worker: str = "")
         return Trouble(
             cause=Cause.UNKNOWN_KIND,
             words=f"no worker has the kind {kind}{which}",
-            fix="start a worker whose code has it, or end the agent: "
+            fix="start a worker whose code has it (common/agents/kinds.py names the kinds), "
+            "or end the agent: "
             f"`temporal workflow terminate -w {shlex.quote(id)}`",
         )
     return Trouble(
