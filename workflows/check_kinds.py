@@ -79,7 +79,8 @@ def _in_words(error: BaseException) -> str:
     while error.__cause__:
         error = error.__cause__
     trace = "".join(traceback.format_exception(error))
-    said = re.sub(r"\. If this is code .*", "", " ".join(str(error).split()))
+    words = error.msg if isinstance(error, SyntaxError) else str(error)
+    said = re.sub(r"\. If this is code .*", "", " ".join(words.split()))
     return f"{type(error).__name__}: {said}{place_of(trace)}"
 
 

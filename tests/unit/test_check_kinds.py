@@ -111,6 +111,7 @@ async def test_what_keeps_a_kind_from_running_is_said_in_a_line(
     assert words in said
     assert "\n" not in said
     assert "If this is code" not in said
+    assert ".py, line" not in said
 
 
 @pytest.mark.parametrize(
