@@ -96,6 +96,7 @@ from common.artifacts import ArtifactStore
 from common.client.builds import Builds
 from common.client.live_workers import KINDS_TOLD
 from common.database import check_database, database_place
+from common.failures import NOT_STARTED
 from common.health import Health
 from common.mail import MAILROOM, MailroomRequest
 from common.notices.routes import Routes
@@ -108,6 +109,7 @@ from common.telemetry.metrics import open_runtime
 from common.telemetry.spans import activity_interceptors, traced
 from common.temporal.connect import CannotConnectError, connect
 from common.temporal.waiting_proxy import WaitingProxy
+from workflows.check_kinds import DEFINED, KindError, check_kinds
 from workflows.replayer import interceptors, sandbox, workflow_classes
 
 # Room for at least two owners: one may take two thirds of the slots.
@@ -219,8 +221,13 @@ def activity_methods(objects: Sequence[Any]) -> list[Any]:
         getattr(each, name)
         for each in objects
         for name in dir(type(each))
-        if hasattr(getattr(type(each), name), "__temporal_activity_definition")
+        if hasattr(getattr(type(each), name), DEFINED)
     ]
+
+
+def activity_names(objects: Sequence[Any]) -> set[str]:
+    """The wire names of the activities of `objects`."""
+    return {getattr(each, DEFINED).name for each in activity_methods(objects)}
 
 
 def deployment(settings: Settings) -> WorkerDeploymentConfig | None:
@@ -383,6 +390,7 @@ async def work(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     objects = everything(client, settings)
+    check_kinds(activity_names(objects))
     begin_rehearsal(settings)
     workers = [make(client, settings, reports=reports, objects=objects) for make in (build, build_fetcher)]
     loop = asyncio.get_running_loop()
@@ -444,6 +452,9 @@ def main() -> int:
             uvloop.run(work(settings))
     except SettingsError as error:
         print(error, file=sys.stderr)
+        return 2
+    except KindError as error:
+        print(f"{NOT_STARTED}{error}", file=sys.stderr)
         return 2
     except CannotConnectError as error:
         print(error, file=sys.stderr)

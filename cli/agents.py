@@ -29,6 +29,7 @@ from common.client.errors import NoSuchAgentError, taken
 from common.client.filters import AgentFilter
 from common.client.rows import row_of
 from common.client.subjects import name_subjects
+from common.client.trouble import Trouble
 from common.client.view import Ending
 from common.hints import command
 from common.names import check_agent_id
@@ -89,21 +90,23 @@ async def begin(
     check_files(settings, input)
     await _refuse_taken(settings, agents, id)
     id = await agents.start(kind.name, input, id=id, owner=owner)
-    missing = ""
+    missing, trouble = "", list[Trouble]()
     if not as_json:
         print(clean(id), flush=True)
     if wait:
         ending = await _until_closed(agents, id)
     else:
-        ending, missing = await _after_a_moment(agents, id)
+        ending, missing, trouble = await _after_a_moment(agents, id)
     if wait or ending.status is not RunStatus.RUNNING:
         say(_told(id, ending))
     elif missing:
         say(clean(f"{id} is stuck: {missing}. Once that is fixed, run {command('wake', id)}."))
+    elif trouble:
+        say(clean(f"{id}: {trouble[0].words}. To do: {trouble[0].fix}."))
     elif not as_json:
         say(f"watch it with {command('watch', id)}; come back with {command('result', id)}.")
     if as_json:
-        stuck = {"missing": missing} if missing else {}
+        stuck = {"missing": missing} if missing else {"trouble": trouble} if trouble else {}
         print_document({"id": id, "kind": kind.name, "owner": owner, **ending.model_dump(), **stuck})
     return _code(ending)
 
@@ -218,20 +221,24 @@ async def decide(
     return ExitCode.REFUSED if record and record.status is DecisionStatus.REFUSED else ExitCode.DONE
 
 
-async def _after_a_moment(agents: AgentClient, id: str) -> tuple[Ending, str]:
-    """How the agent stands once it closes, waits or `MOMENT` has passed, and what it lacks if stuck."""
+async def _after_a_moment(agents: AgentClient, id: str) -> tuple[Ending, str, list[Trouble]]:
+    """How the agent stands once it closes, waits or `MOMENT` has passed; what it lacks if stuck; its trouble."""
     now = asyncio.get_running_loop().time
     until = now() + MOMENT
     # The agent has started; losing the connection now is no error.
     with suppress(RPCError):
         while True:
-            row = row_of(await agents.describe(id))
+            described = await agents.describe(id)
+            row = row_of(described)
             if not row.running:
-                return await agents.ending(id, wait=False), ""
-            if row.waiting_for or now() > until:
-                return Ending(status=RunStatus.RUNNING), parse_missing(row.waiting_for)
+                return await agents.ending(id, wait=False), "", []
+            if row.waiting_for:
+                return Ending(status=RunStatus.RUNNING), parse_missing(row.waiting_for), []
+            if now() > until:
+                found = await agents.diagnosis.of(described, datetime.now(UTC))
+                return Ending(status=RunStatus.RUNNING), "", found
             await asyncio.sleep(LOOK_EVERY)
-    return Ending(status=RunStatus.RUNNING), ""
+    return Ending(status=RunStatus.RUNNING), "", []
 
 
 async def _until_closed(agents: AgentClient, id: str) -> Ending:

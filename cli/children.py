@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cli.output import say
+from common.failures import NOT_STARTED
 
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 30.0
@@ -136,6 +137,8 @@ def last_line(log: Path) -> str:
 
 def why(log: Path, begins: int = 0) -> str:
     """The last line logged after character `begins`; for a traceback, its root error and where it arose."""
+    if found := re.search(f"^{NOT_STARTED}(.+)", text_of(log, begins), re.MULTILINE):
+        return found[1]
     last = last_line(log)
     if not re.match(r"[\w.]+Error\b", last):
         return last

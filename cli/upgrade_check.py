@@ -21,6 +21,7 @@ from temporalio.converter import DataConverter
 
 from common.agents.kinds import KINDS
 from common.archive.payload_sweep import payloads_in
+from common.failures import advice, place_of
 from common.temporal.converter import reason_of
 from common.temporal.differences import Deed, first_difference, lost_question
 from common.temporal.recording import Recording
@@ -187,9 +188,8 @@ def _raised(recording: Recording) -> str:
         if not failure.HasField("cause"):
             break
         failure = failure.cause
-    lines = re.findall(r'File "(?:[^"]*/)?((?:workflows|activities|common)/[^"]*)", line (\d+)', places)
-    where = f" ({lines[-1][0]}:{lines[-1][1]})" if lines else ""
-    return "; ".join(words)[: MAX_WORDS - len(where) - 20] + where
+    where = place_of(places)
+    return advice("; ".join(words))[: MAX_WORDS - len(where) - 20] + where
 
 
 def _json(payload: Payload) -> Any:

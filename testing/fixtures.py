@@ -13,6 +13,8 @@ from cli.dev_server import DevServer
 from common.settings import Settings
 from common.temporal.connect import connect
 from testing.stage import Stage
+from worker import activity_names
+from workflows.check_kinds import KindError, check_kinds
 
 # Retry a task that a worker dropped or died with after this; the default is ten seconds.
 QUICK_TASKS = {"history.defaultWorkflowTaskTimeout": '"2s"'}
@@ -65,7 +67,12 @@ def settings(tmp_path: Path, server: DevServer | GivenServer, monkeypatch: pytes
 @pytest.fixture
 async def stage(settings: Settings) -> AsyncIterator[Stage]:
     """A worker with every kind of agent and every activity; at the end all histories are replayed."""
-    async with Stage(await connect(settings), settings).at_work() as stage:
+    stage = Stage(await connect(settings), settings)
+    try:
+        check_kinds(activity_names(stage.objects()))
+    except KindError as error:
+        pytest.fail(str(error), pytrace=False)
+    async with stage.at_work():
         yield stage
 
 

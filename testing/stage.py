@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self, TypeVar
@@ -24,8 +24,11 @@ import worker
 from activities.calls.interceptor import ReliableReports
 from common.agents.agent import AgentInput, AgentStatus, Notebook
 from common.approval.floors import write_alone
+from common.approval.groups import Directory
 from common.approval.signing import Authority, Signer
 from common.approval.types import ApprovalRequest, ApprovalsView, Decision, Verdict
+from common.client.diagnosis import Diagnosis
+from common.client.trouble import NOT_IN_TIME, Cause
 from common.settings import Settings
 from common.temporal import search_attributes
 from common.temporal.connect import data_converter
@@ -37,12 +40,19 @@ Handle = WorkflowHandle[Any, Any]
 Answer = TypeVar("Answer", bound=BaseModel)
 # A query can get lost, as when a worker evicts the agent with its last answer; it then hangs this long.
 ANSWERS_WITHIN = timedelta(seconds=10)
+# Code that failed this often while a test waits will not recover by itself.
+FAILS_AGAIN = 2
 # Errors while an agent continues as new, or on a slow, busy machine.
 NOT_NOW = (RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.CANCELLED, RPCStatusCode.DEADLINE_EXCEEDED)
 
 
-async def answer_of(handle: Handle, name: str, result_type: type[Answer]) -> Answer:
-    """An agent's answer to a query, retried while it cannot answer."""
+async def answer_of(
+    handle: Handle, name: str, result_type: type[Answer], why_not: Callable[[], Awaitable[None]] | None = None
+) -> Answer:
+    """An agent's answer to a query, retried while it cannot answer.
+
+    Before each retry `why_not` is called, which raises if the agent will never answer.
+    """
 
     async def find() -> Answer | None:
         try:
@@ -50,6 +60,8 @@ async def answer_of(handle: Handle, name: str, result_type: type[Answer]) -> Ans
         except (RPCError, WorkflowQueryFailedError) as error:
             if not is_passing(error):
                 raise
+            if why_not:
+                await why_not()
             return None
         return answer
 
@@ -83,6 +95,7 @@ class Stage:
         self.agents: Sequence[type] = workflow_classes()
         self.handles: list[Handle] = []
         self._worker: AsyncExitStack | None = None
+        self._diagnosis = Diagnosis(client, Directory.load(settings), settings.task_queue)
 
     def objects(self) -> list[Any]:
         """Objects whose methods are the activities: a worker's own. Override it to use doubles."""
@@ -149,8 +162,25 @@ class Stage:
         return handle
 
     async def query(self, handle: Handle, name: str, result_type: type[Answer]) -> Answer:
-        """The agent's answer to a query; see `answer_of`."""
-        return await answer_of(handle, name, result_type)
+        """The agent's answer to a query; see `answer_of`.
+
+        Raises:
+            AssertionError: the agent's code keeps failing; the message says why.
+        """
+        begun: list[int] = []
+
+        async def fails_again() -> None:
+            described = await handle.describe()
+            attempt = described.raw_description.pending_workflow_task.attempt
+            begun.append(attempt)
+            if attempt >= begun[0] + FAILS_AGAIN:
+                for trouble in await self._diagnosis.of(described, datetime.now(UTC)):
+                    code = trouble.cause in (Cause.TASK_FAILS, Cause.UNKNOWN_KIND)
+                    assert not code or NOT_IN_TIME in trouble.words, (
+                        f"{handle.id}: {trouble.words}; {trouble.fix}"
+                    )
+
+        return await answer_of(handle, name, result_type, fails_again)
 
     async def status(self, handle: Handle) -> AgentStatus:
         """What the agent is doing now."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from activities.rehearsal.interceptor import ANSWERS, CALLS
-from cli.children import end_child, last_line, start_child
+from cli.children import end_child, last_line, start_child, why
 from cli.dev_server import DevServer, DevServerError
 from cli.output import CommandError, ExitCode
 from common.approval.floors import policy_file, write_alone
@@ -163,7 +163,7 @@ async def _start_worker(
         if worker.returncode is not None:
             break
         await asyncio.sleep(0.05)
-    raise CommandError(f"the rehearsal's worker did not start: {last_line(log) or 'it said nothing'}")
+    raise CommandError(f"the rehearsal's worker did not start: {why(log) or 'it said nothing'}")
 
 
 def _log(folder: Path) -> Path:

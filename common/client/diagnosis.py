@@ -27,6 +27,7 @@ from common.client.pollers import Pollers, pollers
 from common.client.rows import AgentRow, row_of
 from common.client.trouble import (
     MAX_ERROR,
+    NOT_IN_TIME,
     Cause,
     Trouble,
     build_gone,
@@ -38,6 +39,7 @@ from common.client.trouble import (
     overslept,
 )
 from common.client.view import cause_in_words
+from common.failures import advice, place_of
 from common.settings import SettingsError
 from common.temporal.converter import UNREADABLE
 from common.temporal.search_attributes import APPROVAL, MORE
@@ -209,9 +211,7 @@ class Diagnosis:
             if error is None and pending.attempt == 2:
                 return None
             kind = described.workflow_type
-            return failing_task(
-                described.id, kind, pending.attempt, error or "it does not end in time", worker
-            )
+            return failing_task(described.id, kind, pending.attempt, error or NOT_IN_TIME, worker)
         since = pending.original_scheduled_time.ToDatetime(UTC)
         begun = pending.state == PendingWorkflowTaskState.PENDING_WORKFLOW_TASK_STATE_STARTED
         if begun or now - since < UNSERVED_AFTER:
@@ -264,8 +264,16 @@ class Diagnosis:
 
     async def _in_words(self, failure: Failure) -> str:
         try:
-            words = cause_in_words(await self._client.data_converter.decode_failure(failure))
+            error = await self._client.data_converter.decode_failure(failure)
+            words, place = cause_in_words(error), place_of(_trace(error))
         except UNREADABLE:
-            words = failure.message
-        words = " ".join(words.split())
-        return words if len(words) <= MAX_ERROR else words[: MAX_ERROR - 1] + MORE
+            words, place = failure.message, ""
+        words, most = advice(" ".join(words.split())), MAX_ERROR - len(place)
+        return (words if len(words) <= most else words[: most - 1] + MORE) + place
+
+
+def _trace(error: BaseException) -> str:
+    """The traceback of an error's innermost cause that has one."""
+    trace = getattr(getattr(error, "failure", None), "stack_trace", "")
+    cause = getattr(error, "cause", None)
+    return (_trace(cause) if cause else "") or trace

@@ -22,6 +22,9 @@ MAX_ERROR = 200
 # From the SDK worker's error message about a workflow or activity it does not have.
 NOT_REGISTERED = "is not registered on this worker"
 
+# What is said of a workflow task that its worker did not end.
+NOT_IN_TIME = "it does not end in time"
+
 
 class Cause(StrEnum):
     """What the trouble is. Scripts depend on these words."""
@@ -73,7 +76,8 @@ def failing_task(id: str, kind: str, attempt: int, error: str, worker: str = "")
         return Trouble(
             cause=Cause.UNKNOWN_KIND,
             words=f"no worker has the kind {kind}{which}",
-            fix="start a worker whose code has it, or end the agent: "
+            fix="start a worker whose code has it (common/agents/kinds.py names the kinds), "
+            "or end the agent: "
             f"`temporal workflow terminate -w {shlex.quote(id)}`",
         )
     return Trouble(
@@ -145,14 +149,17 @@ def overslept(wake_at: datetime) -> Trouble:
 
 def nobody_decides(id: str, named: Sequence[str], needed: int = 1, people: int = 0) -> Trouble:
     """An approval that cannot come: too few of those `named` are people who may decide."""
-    who = ", ".join(named) or "nobody is named"
-    enough = (
-        f"of {who} nobody can decide" if not people else f"{needed} must approve, and {people} of {who} may"
-    )
+    who, mend = ", ".join(named), "add people to the group in HIBERNAUT_GROUPS"
+    if not named:
+        enough, mend = "its policy names no approvers", "name some in its code"
+    elif people:
+        enough = f"{needed} must approve, and {people} of {who} may"
+    else:
+        enough = f"of {who} nobody can decide"
     return Trouble(
         cause=Cause.WAITS_FOR_NOBODY,
         words=f"it waits for an approval that cannot come: {enough}",
-        fix=f"add people to the group in HIBERNAUT_GROUPS, or end it with {command('cancel', id)}",
+        fix=f"{mend}, or end it with {command('cancel', id)}",
     )
 
 

@@ -24,6 +24,7 @@ from common.approval.types import ApprovalPolicy, ApprovalRequest
 from common.client.rows import row_of_info
 from common.client.view import AgentView
 from common.client.visibility import quote
+from common.failures import NOT_STARTED
 from common.key_ring import KeyRing
 from common.names import UnusableValueError
 from common.notices.types import Delivery, Notice, NoticeEvent
@@ -202,3 +203,14 @@ def test_a_process_that_ended_is_said_with_what_began_it_and_where(tmp_path: Pat
     with log.open("a") as more:
         more.write("HIBERNAUT_MODEL: set a key\n")
     assert why(log) == "HIBERNAUT_MODEL: set a key"
+
+
+def test_a_worker_that_cannot_run_a_kind_is_heard_among_others(tmp_path: Path) -> None:
+    """The old worker writes to the same log, and its own agents' errors are no reason."""
+    log = tmp_path / "worker.log"
+    log.write_text(f"{NOT_STARTED}the kind buyer: of long ago\n")
+    begins = len(log.read_text())
+    with log.open("a") as more:
+        more.write(f"{NOT_STARTED}the kind tidy: run lacks its input\n")
+        more.write("Traceback (most recent call last):\nKeyError: 'another agent'\n")
+    assert why(log, begins) == "the kind tidy: run lacks its input"

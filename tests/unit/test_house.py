@@ -69,7 +69,8 @@ def test_workflow_files_have_no_clock_no_chance_no_environment_and_no_data_class
         r"^\s*(import|from) (os|time|random|secrets|uuid|socket|subprocess|threading|requests|httpx)\b"
         r"|datetime\.(now|utcnow)\(|\bprint\(|class \w+\(.*BaseModel"
     )
-    assert holding(forbidden, sources("workflows")) == []
+    instead = "use workflow.now(), workflow.random(), workflow.uuid4(), self.note(…), and types from common/"
+    assert holding(forbidden, sources("workflows")) == [], instead
 
 
 def test_no_registry_of_packages_is_named_in_any_file() -> None:

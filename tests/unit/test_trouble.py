@@ -14,7 +14,7 @@ from temporalio.api.workflow.v1 import PendingActivityInfo, WorkflowExecutionInf
 from common.approval.groups import Directory
 from common.client.diagnosis import OVERDUE_AFTER, Diagnosis
 from common.client.rows import row_of_info
-from common.client.trouble import NOT_REGISTERED, Cause, failing_activity, failing_task
+from common.client.trouble import NOT_REGISTERED, Cause, failing_activity, failing_task, nobody_decides
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 SCHEDULED = PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
@@ -129,3 +129,13 @@ def test_what_no_worker_has_is_named() -> None:
         Cause.TASK_FAILS,
         "its workflow task fails (attempt 4): KeyError: 'x'",
     )
+
+
+def test_an_approval_that_cannot_come_is_said_with_what_is_missing() -> None:
+    """People in a group, or anybody at all."""
+    group = nobody_decides("a", ("@treasury",))
+    assert group.words == "it waits for an approval that cannot come: of @treasury nobody can decide"
+    assert group.fix.startswith("add people to the group")
+    nobody = nobody_decides("a", ())
+    assert nobody.words == "it waits for an approval that cannot come: its policy names no approvers"
+    assert nobody.fix.startswith("name some in its code")

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from temporalio.client import WorkflowHandle
 
+from cli.agents import _after_a_moment
+from common.agents.states import RunStatus
 from common.approval.groups import Directory
 from common.approval.types import ApprovalPolicy
 from common.archive.reader import ArchivedAgents
@@ -83,7 +85,7 @@ async def test_each_kind_of_trouble_is_found_and_said(stage: Stage, monkeypatch:
     await eventually(lambda: are_in_trouble(stage, expected))
     door = AgentClient(stage.client, stage.settings, stage.signer)
     words = {
-        Cause.TASK_FAILS: r"its workflow task fails \(attempt .*\): KeyError: 'a typo'",
+        Cause.TASK_FAILS: r"its workflow task fails \(attempt .*\): KeyError: 'a typo' \(tests/.*\.py:\d+\)",
         Cause.UNKNOWN_KIND: r"no worker has the kind no-such-kind \(attempt .*",
         Cause.UNKNOWN_ACTIVITY: r"no worker has the activity no-such: attempt .*",
         Cause.NO_WORKER: r".*no worker polls nobody's",
@@ -106,6 +108,26 @@ async def test_each_kind_of_trouble_is_found_and_said(stage: Stage, monkeypatch:
     listed = {row.id: {each.cause for each in row.trouble} for row in rows}
     assert {cause for agent in agents.values() for cause in listed[agent.id]} == set(agents)
     assert all(not listed[agent.id] for agent in fine)
+
+
+async def test_whoever_starts_or_tests_an_agent_whose_code_fails_is_told(stage: Stage) -> None:
+    """Within moments, with the line that fails, and not by waiting in vain."""
+    agent = await stage.start(BriefInput(say="bug"), "troubled")
+    door = AgentClient(stage.client, stage.settings, stage.signer)
+    fails = r"its workflow task fails .*KeyError: 'a typo' \(tests/.*\.py:\d+\)"
+
+    async def told() -> str:
+        """Each task that a busy machine runs out of time for is a try that says nothing."""
+        ending, missing, trouble = await _after_a_moment(door, agent.id)
+        assert (ending.status, missing) == (RunStatus.RUNNING, "")
+        return trouble[0].words if trouble else ""
+
+    async def told_why() -> bool:
+        return bool(re.fullmatch(fails, await told()))
+
+    await eventually(told_why)
+    with pytest.raises(AssertionError, match=f"{agent.id}: {fails}; fix its code"):
+        await stage.status(agent)
 
 
 async def is_well(stage: Stage, agent: WorkflowHandle[Any, Any]) -> bool:
