@@ -222,7 +222,7 @@ async def decide(
 
 
 async def _after_a_moment(agents: AgentClient, id: str) -> tuple[Ending, str, list[Trouble]]:
-    """How the agent stands once it closes, waits or `MOMENT` has passed; what it lacks if stuck; its trouble."""
+    """How the agent stands once it closes, waits or `MOMENT` has passed; what it lacks; its trouble."""
     now = asyncio.get_running_loop().time
     until = now() + MOMENT
     # The agent has started; losing the connection now is no error.

@@ -1,22 +1,22 @@
-"""What an error in an agent's code means: where it was raised, and what to write instead."""
+"""Errors in an agent's code in plain words: where they were raised, and what to write instead."""
 
 from __future__ import annotations
 
 import re
 
-# How a worker's last words begin that cannot run an agent; others that share its log go on writing.
+# Starts the line in which a worker says why it does not start; other processes share its log.
 NOT_STARTED = "this worker does not start: "
-# How the SDK's sandbox says that code of a workflow calls what would differ in a replay.
+# The SDK sandbox's message for a call that would not be deterministic in a replay.
 _RESTRICTED = re.compile(
     r"Cannot access ([\w.]+?)(\.__call__)? from inside a workflow\.( If this .*?pass through\.)?"
 )
 _INSTEAD = (
-    (r"datetime\.(.*\.)?(now|utcnow|today)|time\.(?!sleep)", "the time is workflow.now()"),
-    (r"time\.sleep", "to wait is `await self.hibernate(…)`"),
-    (r"random\.", "chance is workflow.random()"),
-    (r"uuid\.", "an id is workflow.uuid4()"),
+    (r"datetime\.(.*\.)?(now|utcnow|today)|time\.(?!sleep)", "use workflow.now()"),
+    (r"time\.sleep", "wait with `await self.hibernate(…)`"),
+    (r"random\.", "use workflow.random()"),
+    (r"uuid\.", "use workflow.uuid4()"),
 )
-_OUTSIDE = "what reaches outside goes into an activity, called by `await self.call(…)`"
+_OUTSIDE = "do that in an activity, called by `await self.call(…)`"
 _DEADLOCK = re.compile(r"\[TMPRL1101\].*? within (\d+) second\(s\)\.?")
 # A place in the traceback of an agent; the rest of a path is this machine's own.
 _PLACE = re.compile(r'File "(?:[^"]*/)?((?:workflows|activities|common|tests)/[^"]*)", line (\d+)')

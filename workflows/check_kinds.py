@@ -1,4 +1,4 @@
-"""Whether each kind of agent can run, else why not, in a line: a worker looks before it takes work."""
+"""Checks, before a worker takes work, that every kind of agent can run; says in one line why one cannot."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from workflows.core.agent import Agent
 from workflows.replayer import sandbox
 
 DEFINED = "__temporal_activity_definition"
-# Of a module that the sandbox is not to load again for each agent.
+# For a module that the sandbox must not load again for each agent.
 HOW_TO_IMPORT = "import it within `with workflow.unsafe.imports_passed_through():`, or only in activities"
 
 
@@ -31,12 +31,12 @@ class KindError(Exception):
 
 
 def check_kinds(activities: Collection[str]) -> None:
-    """See that each kind can run on a worker that has these activities, given by their wire names.
+    """Check that each kind can run on a worker with these activities, given by their wire names.
 
-    It is called in a running event loop, which the SDK's sandbox wants.
+    Call it in a running event loop; the SDK's sandbox needs one.
 
     Raises:
-        KindError: the first that cannot.
+        KindError: for the first kind that cannot.
     """
     for kind in KINDS.values():
         flaw = next(_flaws(kind, activities), "")
@@ -54,19 +54,19 @@ def _flaws(kind: Kind, activities: Collection[str]) -> Iterator[str]:
     try:
         sandbox().prepare_workflow(definition)
     except Exception as error:
-        # It has loaded outside: what the sandbox does not take is what it imports.
+        # It loads outside the sandbox, so one of its imports is the problem.
         yield f"{_in_words(error)}: {HOW_TO_IMPORT}"
         return
     name = found.__name__
     if definition.name != kind.name:
-        yield f'{name} has @workflow.defn(name="{definition.name}"); both names have to be the same'
+        yield f'{name} has @workflow.defn(name="{definition.name}"); the two names must be the same'
     if not issubclass(found, Agent):
-        yield f"{name} is no Agent: derive it from Agent[Input, Memory]"
+        yield f"{name} is not an Agent: derive it from Agent[Input, Memory]"
         return
     if not issubclass(kind.input, AgentInput):
-        yield f"{kind.input.__name__} is no input of an agent: derive it from AgentInput or AskingInput"
+        yield f"{kind.input.__name__} is not an agent input: derive it from AgentInput or AskingInput"
     if definition.arg_types != [kind.input]:
-        yield f"run of {name} has to take one argument, `input: {kind.input.__name__}`"
+        yield f"run of {name} must take one argument, `input: {kind.input.__name__}`"
     if not hasattr(found.__init__, "__temporal_workflow_init"):
         yield f"__init__ of {name} lacks @workflow.init"
     yield from _flaws_of_memory(found)
@@ -96,19 +96,19 @@ def _flaws_of_memory(agent: type) -> Iterator[str]:
             yield f"every field of {memory.__name__} needs a default that can be written as JSON: {why}"
         init: Any = agent.__init__  # type: ignore[misc]
         if not any(init.__globals__.get(each) is memory for each in _names(init.__code__)):
-            yield f"__init__ of {agent.__name__} has to say `super().__init__(input, {memory.__name__})`"
+            yield f"__init__ of {agent.__name__} must call `super().__init__(input, {memory.__name__})`"
 
 
 def _flaws_of_activity(owner: type, method: str, activities: Collection[str]) -> Iterator[str]:
     function, named = getattr(owner, method), f"{owner.__name__}.{method}"
     definition = getattr(function, DEFINED, None)
     if definition is None:
-        yield f'{named} is no activity: decorate it with @activity.defn(name="…")'
+        yield f'{named} is not an activity: decorate it with @activity.defn(name="…")'
         return
     if definition.name not in activities:
         yield f"no worker has {named}: name its class as `activities` of the kind in common/agents/kinds.py"
     if len(definition.arg_types or ()) != 1:
-        yield f"{named} has to take one argument, a pydantic model, with its type"
+        yield f"{named} must take one argument, a pydantic model, with its type"
         return
     fields = getattr(definition.arg_types[0], "model_fields", {})
     if "authorization" in fields and not _uses(owner, function, "authorization", set()):
