@@ -22,7 +22,7 @@ from temporalio.converter import DataConverter
 from common.agents.kinds import KINDS
 from common.archive.payload_sweep import payloads_in
 from common.temporal.converter import reason_of
-from common.temporal.differences import Deed, first_difference
+from common.temporal.differences import Operation, first_difference
 from common.temporal.recording import Recording
 from workflows.replayer import DEADLOCK, RecordingReplayer, told, workflow_classes
 
@@ -130,7 +130,7 @@ class UpgradeCheck:
             place |= {"expected": expected, "now": now}
         return Finding(verdict=Verdict.BREAKS, why=why[:MAX_WORDS], **place)
 
-    async def _same_but_argument(self, expected: Deed | None, now: Deed | None) -> str:
+    async def _same_but_argument(self, expected: Operation | None, now: Operation | None) -> str:
         """A note if the call is the same but its argument differs; otherwise empty."""
         if not (expected and now and expected.key[:2] == now.key[:2] and expected.argument):
             return ""

@@ -15,9 +15,9 @@ from temporalio.worker import Interceptor, Replayer, WorkflowReplayResult, Workf
 from temporalio.worker.workflow_sandbox import SandboxRestrictions
 
 from common.agents.kinds import KINDS
+from common.temporal.code_snapshot import snapshot_code
 from common.temporal.fork_header import ForkHeader
 from common.temporal.guard import PayloadGuard
-from common.temporal.kept_code import keep_code
 from common.temporal.recording import Recording, RecordingSandbox
 from common.temporal.sandbox import AgentSandbox
 from workflows.archivist import Archivist, Eraser
@@ -50,7 +50,7 @@ def workflow_classes() -> list[type]:
 
 def sandbox() -> AgentSandbox:
     """The sandbox for agents, on a worker and in every replay; it keeps the code as it is now."""
-    keep_code("workflows")
+    snapshot_code("workflows")
     return AgentSandbox(RESTRICTIONS)
 
 

@@ -50,7 +50,7 @@ class Tracing:
         if str(resource.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
             resource = resource.merge(Resource({SERVICE_NAME: f"hibernaut-{process}"}))
         self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-        self._provider.add_span_processor(BatchSpanProcessor(Discreet(OTLPSpanExporter())))
+        self._provider.add_span_processor(BatchSpanProcessor(RedactingExporter(OTLPSpanExporter())))
         self.tracer = self._provider.get_tracer("hibernaut")
         self._root = _Traced(self.tracer)
 
@@ -71,7 +71,7 @@ class Tracing:
         last.join(LAST_SECONDS)
 
 
-class Discreet(SpanExporter):
+class RedactingExporter(SpanExporter):
     """Sends spans without error messages: these may quote what was read, which Temporal keeps encrypted."""
 
     def __init__(self, exporter: SpanExporter) -> None:

@@ -42,7 +42,7 @@ from common.approval.types import ApprovalPolicy, ApprovalRequest, ApprovalsView
 from common.artifacts import ArtifactRef
 from common.mail import IncomingMail
 from common.notices.types import NoticeEvent
-from common.temporal.handlers import ShowsHandlers
+from common.temporal.handlers import HandlerDirMeta
 from workflows.core.answers import Answers
 from workflows.core.approval import Approvals, Premises
 from workflows.core.batch import Batches, agents_of, calling
@@ -104,7 +104,7 @@ MAX_TOLD = 50
 MAX_RECEIPTS = 50
 
 
-class Agent(Generic[Input, Memory], metaclass=ShowsHandlers):
+class Agent(Generic[Input, Memory], metaclass=HandlerDirMeta):
     """A durable agent.
 
     A subclass defines `__init__` under `@workflow.init` and `run` under `@workflow.run`, both taking its own
