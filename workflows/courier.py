@@ -26,9 +26,9 @@ with workflow.unsafe.imports_passed_through():
         SETTLED,
         Delivery,
         DeliveryLog,
+        DeliveryReceipt,
+        Destination,
         Dispatch,
-        Place,
-        Receipt,
         SlackPost,
         SlackUpdate,
         masked,
@@ -95,7 +95,7 @@ class Courier:
         """The deliveries so far."""
         return self._log
 
-    async def _deliver(self, place: Place) -> None:
+    async def _deliver(self, place: Destination) -> None:
         delivery = Delivery(notice=self._notice, **place.model_dump())
         name, kind = ACTIVITIES[place.way]
         reason, needless = "", False
@@ -108,7 +108,7 @@ class Courier:
             done, reason = None, str(error.cause or error)[:300]
             needless = getattr(error.cause, "type", "") == NO_LONGER_ASKED
         where = masked(place.way, place.address)
-        receipt = Receipt(
+        receipt = DeliveryReceipt(
             way=place.way,
             address=where,
             person=place.person,

@@ -169,7 +169,7 @@ class Told(BaseModel, frozen=True):
         return ApprovalRequest.model_validate({"origin": known["digest"], **known})
 
 
-class Place(BaseModel, frozen=True):
+class Destination(BaseModel, frozen=True):
     """Where a notice goes; the fields are those of its `Delivery`."""
 
     way: str
@@ -181,10 +181,10 @@ class Dispatch(SignedStart, frozen=True):
     """What a courier delivers, and where."""
 
     notice: Notice
-    places: tuple[Place, ...]
+    places: tuple[Destination, ...]
 
 
-class Receipt(BaseModel, frozen=True):
+class DeliveryReceipt(BaseModel, frozen=True):
     """The outcome of one delivery; `address` is masked, `reason` says why it was not delivered.
 
     `needless`: its question is not asked any more.
@@ -208,7 +208,7 @@ class DeliveryLog(BaseModel):
 
     agent: str
     event: NoticeEvent
-    receipts: list[Receipt] = Field(default_factory=list)
+    receipts: list[DeliveryReceipt] = Field(default_factory=list)
 
 
 # The type of the workflow that delivers one notice to all its destinations, through outages.
