@@ -433,8 +433,8 @@ MUTANTS = (
         "argument",
         f"{KIT}calls.py",
         "digests are made otherwise",
-        "model_dump_json(exclude_defaults=True, context=AT_LENGTH)",
-        "model_dump_json(context=AT_LENGTH)",
+        "model_dump_json(exclude_defaults=True, context=WITH_FIELD_NAMES)",
+        "model_dump_json(context=WITH_FIELD_NAMES)",
     ),
     _one(
         "argument",

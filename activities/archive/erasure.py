@@ -24,10 +24,10 @@ from common.approval.acts import ActLog
 from common.archive.index import ArchiveIndex, IndexQuery, unpack_rows
 from common.archive.layout import Erased, Forgotten, IndexRow, agent_folder, day_of, run_folder
 from common.client.visibility import quote
+from common.legacy_data import forget_legacy
 from common.notices.types import COURIER, agent_of, courier_id
 from common.object_store import ObjectStore, StoredObject
-from common.old_data import forget_old
-from common.owned import owned_prefix
+from common.owner_cache import owner_cache_prefix
 from common.settings import Settings
 from common.temporal import search_attributes
 from common.temporal.payload_store import agent_prefix
@@ -98,7 +98,7 @@ class Erasure:
             theirs = await asyncio.to_thread(self._letters_and_acts, runs)
             theirs += await asyncio.to_thread(self._never_entered, request.owner, kinds)
             # These go even if all of the owner's agents are on hold: they are only a cache.
-            theirs += await asyncio.to_thread(self._lying, owned_prefix(request.owner))
+            theirs += await asyncio.to_thread(self._lying, owner_cache_prefix(request.owner))
             await asyncio.to_thread(self._objects.delete, [each.key for each in theirs])
             own = await asyncio.to_thread(self._forget_own, runs)
             found.objects, found.artifacts = len(theirs) + own.objects, own.artifacts
@@ -172,7 +172,7 @@ class Erasure:
         own = objects_of(self._objects, agents)
         self._objects.delete([each.key for each in own])
         self._answers.forget(agents)
-        old = forget_old(self._settings, agents)
+        old = forget_legacy(self._settings, agents)
         artifacts = sum(is_artifact(each.key) for each in own)
         return Erased(
             objects=len(own) - artifacts,

@@ -21,7 +21,7 @@ from common.agents.kinds import shown_as
 from common.approval.acts import ActLog
 from common.approval.link import BUTTON_LIFETIME, LINK_LIFETIME, ApprovalButton, ApprovalLink
 from common.approval.plan_parts import ShownPlan
-from common.approval.plan_view import Around, show_plan
+from common.approval.plan_view import RenderContext, show_plan
 from common.approval.signing import Signer
 from common.approval.types import ApprovalRequest
 from common.artifacts import ArtifactStore
@@ -187,7 +187,7 @@ class Slack:
     def _shown(self, kind: str, request: ApprovalRequest | None) -> ShownPlan:
         if request is None:
             return ShownPlan()
-        return show_plan(request.plan, shown_as(kind, request.plan), Around(self._artifacts))
+        return show_plan(request.plan, shown_as(kind, request.plan), RenderContext(self._artifacts))
 
     def _posted(self, delivery: Delivery, since: datetime) -> SlackPost | None:
         """The message that an earlier attempt posted after `since`, if the app's scopes allow reading it."""

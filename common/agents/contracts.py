@@ -14,7 +14,7 @@ from common.agents.agent import ThinkerInput
 from common.agents.asking import AskingInput
 from common.agents.fields import Count, LocalPath, Words
 from common.artifacts import ArtifactRef
-from common.in_words import InWords
+from common.error_message import ErrorMessage
 from common.shown import Shown
 
 # How many kinds of findings people are asked about; the report says of all others that they need a human.
@@ -42,7 +42,7 @@ class Verdict(StrEnum):
 BatchId = Annotated[
     str,
     Field(pattern=r"^[\w.-]*$", max_length=100),
-    InWords("must be at most 100 of letters, digits, '_', '.' and '-'"),
+    ErrorMessage("must be at most 100 of letters, digits, '_', '.' and '-'"),
 ]
 
 

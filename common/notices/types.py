@@ -136,13 +136,13 @@ class Told(BaseModel, frozen=True):
 
     # Every question's history holds it: if there is nothing else to say, only the request is written.
     @model_serializer(mode="wrap", when_used="json")
-    def _in_short(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _compact(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         told: dict[str, Any] = write(self)
         return self.asked if self.asked and told == {"elsewhere": False, "asked": self.asked} else told
 
     @model_validator(mode="before")
     @classmethod
-    def _at_length(cls, told: Any) -> Any:
+    def _expand(cls, told: Any) -> Any:
         is_short = isinstance(told, dict) and "question" in told
         return {"elsewhere": False, "asked": told} if is_short else told
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import ErrorDetails
 
-from common.grammar import PLAIN
+from common.grammar import PLAIN_NUMBER
 
 
 class SettingsError(ValueError):
@@ -59,7 +59,7 @@ def _none_of(text: object) -> object:
 Words = Annotated[tuple[str, ...], BeforeValidator(words_of)]
 Folder = Annotated[Path, BeforeValidator(_path_of)]
 File = Annotated[Path | None, BeforeValidator(_path_of)]
-Whole = Annotated[int, Field(ge=0, le=10**15), PLAIN]
+Whole = Annotated[int, Field(ge=0, le=10**15), PLAIN_NUMBER]
 # For a type that may be None: empty, `none` and `never` mean None.
 OR_NONE: Any = BeforeValidator(_none_of)
 

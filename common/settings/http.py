@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from common.grammar import PLAIN
+from common.grammar import PLAIN_NUMBER
 from common.settings.base import Group, setting, words_of
 
 # Addresses of this machine, and those that mean every interface, to which no link can lead.
@@ -23,7 +23,7 @@ HERE = ("127.0.0.1", "::1", "localhost")
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104
 # With a symmetric algorithm, anyone who knows the key could make tokens; with these, only the issuer can.
 Asymmetric = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
-AtLeastOne = Annotated[int, Field(ge=1, le=10**15), PLAIN]
+AtLeastOne = Annotated[int, Field(ge=1, le=10**15), PLAIN_NUMBER]
 
 
 def is_safe(url: str) -> bool:

@@ -15,7 +15,7 @@ from temporalio import workflow
 from temporalio.common import Priority, RetryPolicy
 from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exception
 
-from common.approval.types import AT_LENGTH
+from common.approval.types import WITH_FIELD_NAMES
 from common.errors import permanent
 from workflows.core.display import Display
 
@@ -198,7 +198,7 @@ class Calls:
         id = f"{self._display.node_name}/{self._sequence}"
         if not policy.local:
             # Without defaults: a field that a later version adds must not break the replay of older agents.
-            body = argument.model_dump_json(exclude_defaults=True, context=AT_LENGTH).encode()
+            body = argument.model_dump_json(exclude_defaults=True, context=WITH_FIELD_NAMES).encode()
             if len(body) > MAX_ARGUMENT_BYTES:
                 told = f"{activity.__name__}: {len(body)} bytes; hand over an artifact"
                 raise permanent("ArgumentTooLarge", told)
