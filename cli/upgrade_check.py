@@ -24,7 +24,7 @@ from common.archive.payload_sweep import payloads_in
 from common.temporal.converter import reason_of
 from common.temporal.differences import Operation, first_difference
 from common.temporal.recording import Recording
-from workflows.replayer import DEADLOCK, RecordingReplayer, told, workflow_classes
+from workflows.replayer import DEADLOCK, RecordingReplayer, failure_message, workflow_classes
 
 # A history at the server's limit of 51,200 events replays in a minute.
 LONGEST = timedelta(minutes=3)
@@ -121,7 +121,7 @@ class UpgradeCheck:
         elif DEADLOCK in str(failure):
             why = "the code does not yield: it works or waits for seconds at a time"
         elif found is None:
-            why = re.sub(r"^\[TMPRL\d+\] ", "", told(failure))
+            why = re.sub(r"^\[TMPRL\d+\] ", "", failure_message(failure))
         else:
             expected = found.expected.what if found.expected else "nothing more"
             now = found.now.what if found.now else "nothing more"

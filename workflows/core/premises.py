@@ -145,7 +145,7 @@ async def fetched_all(premises: Sequence[Premise], calls: Calls) -> list[Fetched
 
 async def _fetched(premise: Premise, calls: Calls) -> Fetched:
     try:
-        now = premise.read(await calls.watched(premise.activity, premise.argument, premise.policy))
+        now = premise.read(await calls.execute_watched(premise.activity, premise.argument, premise.policy))
     except Exception as error:
         # This includes an answer that `read` cannot handle: it counts as drift and must not wedge the agent.
         if is_cancelled_exception(error):
