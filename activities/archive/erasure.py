@@ -20,7 +20,7 @@ from activities.llm.ledger import Ledger
 from activities.mail.outbox import objects_of as letters_of
 from common.agent_objects import is_artifact, objects_of
 from common.agents.batch import PAGE_PREFIX
-from common.approval.acts import ActLog
+from common.approval.action_log import ActionLog
 from common.archive.index import ArchiveIndex, IndexQuery, unpack_rows
 from common.archive.layout import Erased, Forgotten, IndexRow, agent_folder, day_of, run_folder
 from common.client.visibility import quote
@@ -153,7 +153,7 @@ class Erasure:
         return Erased(objects=len(listed), bytes=sum(each.size for each in listed))
 
     def _letters_and_acts(self, agents: Collection[str]) -> list[StoredObject]:
-        return letters_of(self._objects, agents) + ActLog(self._objects).objects_of(agents)
+        return letters_of(self._objects, agents) + ActionLog(self._objects).objects_of(agents)
 
     def _never_entered(self, owner: str, kinds: dict[str, str]) -> list[StoredObject]:
         """Objects of these agents that a killed archivist had copied but not yet entered in the index."""

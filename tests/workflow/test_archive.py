@@ -17,7 +17,7 @@ from temporalio.worker import Replayer
 from activities.mail.outbox import LetterRecord, Outbox
 from cli.revival import revived_input
 from common.agent_objects import objects_of
-from common.approval.acts import ActLog
+from common.approval.action_log import ActionLog
 from common.approval.types import ApprovalPolicy, Authorization
 from common.archive.anchor import ArchiveAnchor
 from common.archive.index import IndexQuery
@@ -196,10 +196,12 @@ async def test_an_owner_is_forgotten_whole_and_others_stay(stage: ArchiveStage) 
         await eventually(lambda each=each: listed(each))
     outbox = Outbox(stage.store, stage.signer)
     letters = [entered(outbox, handle.id) for handle in (mine[0], theirs, asleep)]
-    acts = ActLog(stage.store)
+    acts = ActionLog(stage.store)
     for handle in (mine[0], theirs, asleep):
         key = f"{handle.id}:act:d"
-        acts.admit(Authorization(key=key, policy=ApprovalPolicy(), requester="", votes=()), handle.id)
+        acts.record_or_refuse(
+            Authorization(key=key, policy=ApprovalPolicy(), requester="", votes=()), handle.id
+        )
     own = [stage.own_objects(handle) for handle in (mine[0], theirs, live)]
     for owner in ("owner-1", "owner-2"):
         stage.store.put(f"{owner_cache_prefix(owner)}auditor/tree.gz", b"what audits keep of a tree")

@@ -250,10 +250,10 @@ class Batches:
         for report in (await self._calls.execute_watched(BatchPages.look, request, READ)).reports:
             self.reported(report)
 
-    async def _to_page(self, state: BatchState, number: int, send: Callable[[Any], Any]) -> bool:
+    async def _to_page(self, state: BatchState, number: int, message: Callable[[Any], Any]) -> bool:
         """Send something to a page; return whether it still runs."""
         handle: Any = workflow.get_external_workflow_handle(f"{self._prefix(state)}{number}")
-        return await self._calls.send(send(handle))
+        return await self._calls.send(message(handle))
 
     def _prefix(self, state: BatchState) -> str:
         return page_prefix(workflow.info().workflow_id, state.run)
