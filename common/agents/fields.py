@@ -51,7 +51,7 @@ def _bearable(pace: timedelta) -> timedelta:
 
 
 # On the command line a list is written `a,b`.
-Words = Annotated[list[str], BeforeValidator(_split_commas)]
+CommaList = Annotated[list[str], BeforeValidator(_split_commas)]
 # The CLI makes it absolute, because a worker has its own working folder. Every path that an agent or an
 # activity takes has this type or `PathOrAddress`: the type is how paths are found and checked against the
 # owner's roots.

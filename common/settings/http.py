@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from common.grammar import PLAIN_NUMBER
-from common.settings.base import Group, setting, words_of
+from common.settings.base import Group, setting, split_commas
 
 # Addresses of this machine, and those that mean every interface, to which no link can lead.
 HERE = ("127.0.0.1", "::1", "localhost")
@@ -69,7 +69,7 @@ class HttpSettings(Group):
     oidc_audience: str = setting(
         "HIBERNAUT_OIDC_AUDIENCE", "What the tokens' `aud` must name.", default="hibernaut"
     )
-    oidc_algorithms: Annotated[tuple[Asymmetric, ...], BeforeValidator(words_of)] = setting(
+    oidc_algorithms: Annotated[tuple[Asymmetric, ...], BeforeValidator(split_commas)] = setting(
         "HIBERNAUT_OIDC_ALGORITHMS",
         "Signature algorithms of tokens; asymmetric ones only.",
         default="RS256,ES256",
@@ -84,7 +84,7 @@ class HttpSettings(Group):
         "Address of a Temporal Web UI that the gateway serves at `HIBERNAUT_CODEC_ORIGIN`, on this machine, "
         "to whoever has signed in. Empty: none. Set by `starter.py dev`.",
     )
-    hosts: Annotated[tuple[str, ...], BeforeValidator(words_of)] = setting(
+    hosts: Annotated[tuple[str, ...], BeforeValidator(split_commas)] = setting(
         "HIBERNAUT_HTTP_HOSTS",
         "Names by which the gateway may be asked, besides that in `HIBERNAUT_PUBLIC_URL`, `localhost` and "
         "numeric addresses; separated by commas, `gateway.agents.svc` for example.",

@@ -79,7 +79,7 @@ class RedactingExporter(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send these spans; see `SpanExporter`."""
-        return self._exporter.export([_without_words(each) for each in spans])
+        return self._exporter.export([_without_messages(each) for each in spans])
 
     def shutdown(self) -> None:
         """See `SpanExporter`."""
@@ -90,7 +90,7 @@ class RedactingExporter(SpanExporter):
         return self._exporter.force_flush(timeout_millis)
 
 
-def _without_words(span: ReadableSpan) -> ReadableSpan:
+def _without_messages(span: ReadableSpan) -> ReadableSpan:
     return ReadableSpan(
         name=span.name[:MAX_NAME],
         context=span.get_span_context(),
