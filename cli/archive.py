@@ -17,7 +17,7 @@ from cli.clients import open_agents, open_client
 from cli.draw import moment, show_lines
 from cli.output import CommandError, ExitCode, clean, print_document, say
 from cli.revival import revived_input
-from common.approval.acts import ActLog
+from common.approval.action_log import ActionLog
 from common.approval.signed import sign_start
 from common.approval.signing import Signer
 from common.archive.anchor import ArchiveAnchor
@@ -106,7 +106,7 @@ async def archive_revive(
     client = await open_client(settings)
     archived = ArchivedAgents.open(settings)
     record = await _record(archived, id)
-    acts = await asyncio.to_thread(ActLog.of(settings).acts_of, id)
+    acts = await asyncio.to_thread(ActionLog.of(settings).acts_of, id)
     for act in acts:
         say(f"{id} acted at {act.node} on {moment(act.at)}, decided by {', '.join(act.by)}.")
     if acts and asks(yes=yes) and not await agreed("It may ask for the same again. Revive it?"):

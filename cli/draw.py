@@ -14,7 +14,7 @@ from common.agents.agent import NotebookEntry, Progress
 from common.agents.batch import BatchStatus
 from common.agents.kinds import shown_as
 from common.approval.plan_text import whole_lines
-from common.approval.plan_view import Around, show_plan
+from common.approval.plan_view import RenderContext, show_plan
 from common.approval.types import ApprovalRequest, DecisionRecord, in_words
 from common.artifacts import ArtifactStore
 from common.client.batches import counts, percent
@@ -126,7 +126,7 @@ def show_lines(
     for request in view.requests:
         lines += ["", *approval_lines(view.id, view.kind, request, artifacts, answers)]
     if view.result is not None:
-        lines += ["", "result", *_shown(view.result, view.kind, Around(is_local=True))]
+        lines += ["", "result", *_shown(view.result, view.kind, RenderContext(is_local=True))]
     return lines
 
 
@@ -144,7 +144,7 @@ def approval_lines(
     policy, limit = request.policy, PLAN_LINES if artifacts is None else None
     lines = [
         f"{request.id} asks {', '.join(request.deciders) or 'nobody'}: {request.question}",
-        *_shown(request.plan, kind, Around(artifacts, most=MAX_PLAN), limit),
+        *_shown(request.plan, kind, RenderContext(artifacts, most=MAX_PLAN), limit),
         *(f"evidence: {line}" for line in request.evidence),
     ]
     if policy.quorum > 1:
@@ -195,10 +195,10 @@ def moment(at: datetime | None) -> str:
     return f"{in_utc(at):%Y-%m-%d %H:%M:%S} UTC" if at else ""
 
 
-def _shown(value: object, kind: str, around: Around, limit: int | None = None) -> list[str]:
+def _shown(value: object, kind: str, context: RenderContext, limit: int | None = None) -> list[str]:
     """Format a plan or a result as its kind specifies; anything else as JSON."""
     if isinstance(value, dict):
-        lines = list(whole_lines(show_plan(value, shown_as(kind, value), around)))
+        lines = list(whole_lines(show_plan(value, shown_as(kind, value), context)))
     else:
         lines = json.dumps(value, indent=2, ensure_ascii=False).split("\n")
     lines = [clean(line) for line in lines]

@@ -18,9 +18,9 @@ from common.approval.groups import Directory
 from common.approval.signing import Signer
 from common.approval.types import GROUP, DecisionStatus, Verdict
 from common.approval.values import label_of, plain
-from common.client.asked import AllAnswered, Answered, AskedItem, is_item
+from common.client.batch_decisions import MAX_DECIDED, BatchAnswer, BatchDecisions, new_token
+from common.client.batch_questions import AllAnswered, Answered, AskedItem, is_item
 from common.client.client import AgentClient
-from common.client.gathered import MAX_DECIDED, Answer, Gathered, new_token
 from common.hints import command
 from common.settings import Settings
 
@@ -83,7 +83,7 @@ async def decide_all(
     async def sees(id: str) -> bool:
         return True  # anyone with the keys can decide as anybody
 
-    answer = Answer(
+    answer = BatchAnswer(
         batch=batch, verdict=verdict, note=note, by=by, through="cli", token=new_token(), sees=sees
     )
     results = list[Answered]()
@@ -98,13 +98,13 @@ async def decide_all(
     return ExitCode.REFUSED if told.refused else ExitCode.DONE
 
 
-async def _open(settings: Settings) -> Gathered:
+async def _open(settings: Settings) -> BatchDecisions:
     client = await open_client(settings)
-    return Gathered(client, AgentClient(client, settings, Signer.load(settings)))
+    return BatchDecisions(client, AgentClient(client, settings, Signer.load(settings)))
 
 
 async def _asked(
-    gathered: Gathered, settings: Settings, batch: str, who: str | None
+    gathered: BatchDecisions, settings: Settings, batch: str, who: str | None
 ) -> tuple[list[AskedItem], int]:
     """The questions, and the number of agents that did not answer."""
     names = {who, *(GROUP + group for group in Directory.load(settings).groups_of(who))} if who else set()

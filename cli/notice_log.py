@@ -9,7 +9,7 @@ from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
 from common.client.visibility import quote
-from common.notices.types import COURIER, DeliveryLog, NoticeEvent, Receipt, agent_of, courier_id
+from common.notices.types import COURIER, DeliveryLog, DeliveryReceipt, NoticeEvent, agent_of, courier_id
 
 # A running delivery is asked by query, which needs a worker.
 QUERY_PATIENCE = timedelta(seconds=2)
@@ -28,7 +28,7 @@ class CourierRow(BaseModel):
     event: NoticeEvent | None
     at: datetime
     ended: bool
-    receipts: list[Receipt] = Field(default_factory=list)
+    receipts: list[DeliveryReceipt] = Field(default_factory=list)
     attempts: dict[str, int] = Field(default_factory=dict)
 
     @property

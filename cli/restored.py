@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from cli.output import CommandError, print_document, say
 from cli.table import print_table
-from common.approval.acts import ActLog
+from common.approval.action_log import ActionLog
 from common.grammar import in_utc
 from common.object_store import StoreUnavailableError
 from common.settings import Settings
@@ -20,7 +20,7 @@ def note_restore(settings: Settings, to: datetime | None, *, as_json: bool) -> N
     """
     if to is None or to >= datetime.now(UTC):
         raise CommandError("--to: give the time at which the copy was made, which is past.")
-    acts = ActLog.of(settings)
+    acts = ActionLog.of(settings)
     try:
         acts.note_restore(to)
         forgotten = acts.since(to)

@@ -23,9 +23,9 @@ from common.agents.kinds import KINDS
 from common.archive.payload_sweep import payloads_in
 from common.failures import advice, place_of
 from common.temporal.converter import reason_of
-from common.temporal.differences import Deed, first_difference, lost_question
+from common.temporal.differences import Operation, first_difference, lost_question
 from common.temporal.recording import Recording
-from workflows.replayer import DEADLOCK, RecordingReplayer, told, workflow_classes
+from workflows.replayer import DEADLOCK, RecordingReplayer, failure_message, workflow_classes
 
 # A history at the server's limit of 51,200 events replays in a minute.
 LONGEST = timedelta(minutes=3)
@@ -125,7 +125,7 @@ class UpgradeCheck:
         elif DEADLOCK in str(failure):
             why = "the code does not yield: it works or waits for seconds at a time"
         elif found is None:
-            why = re.sub(r"^\[TMPRL\d+\] ", "", told(failure))
+            why = re.sub(r"^\[TMPRL\d+\] ", "", failure_message(failure))
         else:
             expected = found.expected.what if found.expected else "nothing more"
             now = found.now.what if found.now else "nothing more"
@@ -134,7 +134,7 @@ class UpgradeCheck:
             place |= {"expected": expected, "now": now}
         return Finding(verdict=Verdict.BREAKS, why=why[:MAX_WORDS], **place)
 
-    async def _same_but_argument(self, expected: Deed | None, now: Deed | None) -> str:
+    async def _same_but_argument(self, expected: Operation | None, now: Operation | None) -> str:
         """A note if the call is the same but its argument differs; otherwise empty."""
         if not (expected and now and expected.key[:2] == now.key[:2] and expected.argument):
             return ""

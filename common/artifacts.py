@@ -13,8 +13,8 @@ from temporalio import activity
 from common.agent_objects import agent_digest, artifacts_prefix
 from common.digest import digest_bytes
 from common.errors import permanent
+from common.legacy_data import LegacyArtifacts
 from common.object_store import ObjectMissingError, ObjectStore, ObjectUnreadableError
-from common.old_data import OldArtifacts
 from common.settings import Settings
 
 
@@ -37,7 +37,7 @@ class ArtifactStore:
         old: where they were stored before; None if there were none.
     """
 
-    def __init__(self, objects: ObjectStore, old: OldArtifacts | None = None) -> None:
+    def __init__(self, objects: ObjectStore, old: LegacyArtifacts | None = None) -> None:
         self._objects, self._old = objects, old
 
     @classmethod
@@ -47,7 +47,7 @@ class ArtifactStore:
         # cipher.
         from common.sealed_store import SealedStore
 
-        return cls(SealedStore.open(settings), OldArtifacts.of(settings))
+        return cls(SealedStore.open(settings), LegacyArtifacts.of(settings))
 
     def put(self, data: bytes, agent: str = "") -> ArtifactRef:
         """Store ``data`` durably and return its reference.

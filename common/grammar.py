@@ -239,4 +239,4 @@ Moment = Annotated[
     ),
 ]
 # Python accepts `1_000` and the digits of every script; people who read a plan do not.
-PLAIN: Any = BeforeValidator(_plain)
+PLAIN_NUMBER: Any = BeforeValidator(_plain)

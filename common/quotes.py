@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import AwareDatetime, BaseModel, Field
 
 from common.agents.fields import Amount
-from common.in_words import InWords
+from common.error_message import ErrorMessage
 from common.shown import Shown
 
 Money = Amount
@@ -15,7 +15,7 @@ Money = Amount
 Symbol = Annotated[
     str,
     Field(pattern=r"^\^?[A-Z0-9][A-Z0-9.\-/]{0,19}$"),
-    InWords("must be a symbol such as KO, BRK.B or ^GSPC, in capital letters"),
+    ErrorMessage("must be a symbol such as KO, BRK.B or ^GSPC, in capital letters"),
 ]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from common.agents.batch import BatchStatus
-from common.client.asked import AskedItem
+from common.client.batch_questions import AskedItem
 from common.client.batches import counts, percent
 
 

@@ -10,7 +10,7 @@ from typing import Self
 
 from common.agents.kinds import shown_as
 from common.approval.plan_parts import ShownPlan
-from common.approval.plan_view import Around, show_plan
+from common.approval.plan_view import RenderContext, show_plan
 from common.approval.types import PREMISES_FRESH_FOR, ApprovalRequest
 from common.artifacts import ArtifactStore
 from common.client.client import AgentClient
@@ -53,7 +53,7 @@ class RequestView:
     ) -> Self:
         """The view of a request of an agent of that kind, with its diff fetched from the artifacts."""
         plan = await asyncio.to_thread(
-            show_plan, request.plan, shown_as(kind, request.plan), Around(artifacts, files)
+            show_plan, request.plan, shown_as(kind, request.plan), RenderContext(artifacts, files)
         )
         fields = edit_fields(request, plan.labels)
         return cls(request, plan, fields, base, files, problem, given or {}, why_not)

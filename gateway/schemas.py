@@ -16,8 +16,8 @@ from common.approval.types import (
     ShortText,
     Verdict,
 )
-from common.client.asked import ShownQuestion
-from common.client.gathered import MAX_DECIDED
+from common.client.batch_decisions import MAX_DECIDED
+from common.client.batch_questions import ShownQuestion
 from common.grammar import Moment
 
 Said = Annotated[str, Field(min_length=1, max_length=MAX_WORDS)]

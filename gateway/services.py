@@ -17,8 +17,8 @@ from common.archive.histories import Histories
 from common.archive.reader import ArchivedAgents
 from common.archive.search import AgentSearch
 from common.artifacts import ArtifactStore
+from common.client.batch_decisions import BatchDecisions
 from common.client.client import AgentClient
-from common.client.gathered import Gathered
 from common.client.tokens import TokenFile
 from common.model_calls import ModelCosts
 from common.notices.people import approvers_in_slack
@@ -56,8 +56,8 @@ class Gateway:
     patient: AgentClient
     views: Views
     patient_views: Views
-    gathered: Gathered
-    patient_gathered: Gathered
+    gathered: BatchDecisions
+    patient_gathered: BatchDecisions
     authenticator: Authenticator
     buckets: Buckets
     streams: Places
@@ -112,8 +112,8 @@ async def open_gateway(settings: Settings, http: httpx.AsyncClient) -> Gateway:
         patient=patient,
         views=Views(agents, archived),
         patient_views=Views(patient, archived),
-        gathered=Gathered(reading, agents),
-        patient_gathered=Gathered(writing, patient),
+        gathered=BatchDecisions(reading, agents),
+        patient_gathered=BatchDecisions(writing, patient),
         authenticator=Authenticator(tokens, issuer, directory, buckets),
         buckets=buckets,
         streams=streams,

@@ -64,7 +64,7 @@ class BatchPage:
         self._told: PageReport | None = None
         self._told_at = workflow.now()
         # Whether the agent has ended, so that nobody needs the results.
-        self._forsaken = False
+        self._agent_has_ended = False
         self._over = False
         self._agents = ItemAgents(request)
 
@@ -82,7 +82,7 @@ class BatchPage:
             self._queue.left.extend(items.items)
             while not self._queue.is_empty:
                 await workflow.wait_condition(self._can_go_on)
-                if self._forsaken:
+                if self._agent_has_ended:
                     break
                 if self._queue.left:
                     doing.append(asyncio.create_task(self._begun(self._queue.take(self._width))))
@@ -137,8 +137,8 @@ class BatchPage:
     def _can_go_on(self) -> bool:
         """Whether an item can begin, or none is left to begin."""
         if self._queue.left:
-            return len(self._in_flight) < self._width or self._forsaken
-        return self._queue.is_empty or self._forsaken
+            return len(self._in_flight) < self._width or self._agent_has_ended
+        return self._queue.is_empty or self._agent_has_ended
 
     def _begun(self, items: Sequence[BatchItem]) -> Coroutine[Any, Any, None]:
         """The coroutine for the items of one call; the first of them counts as begun."""
@@ -175,9 +175,9 @@ class BatchPage:
                 self._failed(first, error)
             else:
                 self._queue.split(items)
-                self._put_back(first)
+                self._return_to_waiting(first)
             return
-        self._put_back(first)
+        self._return_to_waiting(first)
         self._queue.settle(items, judged)
         self._queue.pace((workflow.now() - began) / len(judged))
         for item in items:
@@ -186,7 +186,7 @@ class BatchPage:
                 result = judged[item.key]
                 self._judge(result.model_copy(update={"result": bounded(result.result)}))
 
-    def _put_back(self, item: BatchItem) -> None:
+    def _return_to_waiting(self, item: BatchItem) -> None:
         self._waiting += 1
         del self._in_flight[item.key]
 
@@ -282,4 +282,4 @@ class BatchPage:
         except FailureError as error:
             if is_cancelled_exception(error):
                 raise
-            self._forsaken = True
+            self._agent_has_ended = True

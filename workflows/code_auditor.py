@@ -49,7 +49,7 @@ SMALL_SHARD_FILES = 50
 SIDE_BY_SIDE = 4
 
 # A dead worker is noticed within ten seconds. The short retry intervals keep repeated deaths from adding up.
-STEADY = replace(
+AUDIT_POLICY = replace(
     LONG,
     heartbeat=timedelta(seconds=10),
     retry=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=5)),
@@ -92,7 +92,7 @@ class CodeAuditor(Agent[AuditInput, AuditorMemory]):
             request = TriageRequest(
                 findings=memory.findings, wishes=list(self.instructions), baseline=memory.baseline
             )
-            memory.triage = await self.call(FindingTriage.triage, request, STEADY)
+            memory.triage = await self.call(FindingTriage.triage, request, AUDIT_POLICY)
             self.spent(memory.triage.cost)
             if memory.triage.note:
                 self.note(memory.triage.note)
@@ -109,7 +109,7 @@ class CodeAuditor(Agent[AuditInput, AuditorMemory]):
 
     async def _read_baseline(self, path: str) -> Baseline:
         with self.node("baseline"):
-            baseline = await self.call(BaselineReader.read_baseline, BaselineRequest(path=path), STEADY)
+            baseline = await self.call(BaselineReader.read_baseline, BaselineRequest(path=path), AUDIT_POLICY)
             self.note("known and accepted", findings=baseline.findings)
             return baseline
 
@@ -145,7 +145,7 @@ class CodeAuditor(Agent[AuditInput, AuditorMemory]):
                 max_file_bytes=self.input.max_file_bytes,
                 only=only,
             )
-            inventory = await self.call(CodeInventory.take_inventory, request, STEADY)
+            inventory = await self.call(CodeInventory.take_inventory, request, AUDIT_POLICY)
             self.note(
                 f"{inventory.files} files to scan", languages=inventory.languages, skipped=inventory.skipped
             )
@@ -164,13 +164,13 @@ class CodeAuditor(Agent[AuditInput, AuditorMemory]):
             known = Recalled(findings=[], known=0, rest=inventory.listing, left=inventory.files)
             if keeps:
                 known = await self.call(
-                    ResultCache.recall, RecallRequest(tree=tree, listing=inventory.listing), STEADY
+                    ResultCache.recall, RecallRequest(tree=tree, listing=inventory.listing), AUDIT_POLICY
                 )
                 self.note("known from an earlier audit", files=known.known, left=known.left)
             findings = known.findings + await self._scan_shards(inventory, known)
             if keeps and known.left:
                 kept = KeepRequest(tree=tree, listing=inventory.listing, findings=findings)
-                await self.call(ResultCache.keep, kept, STEADY)
+                await self.call(ResultCache.keep, kept, AUDIT_POLICY)
             return findings
 
     async def _scan_shards(self, inventory: Inventory, known: Recalled) -> list[ArtifactRef]:
@@ -184,7 +184,7 @@ class CodeAuditor(Agent[AuditInput, AuditorMemory]):
             last = min(first + size, files)
             request = ScanRequest(root=inventory.root, listing=known.rest, first=first, last=last)
             async with free:
-                found = await self.call(CodeScan.scan_shard, request, STEADY)
+                found = await self.call(CodeScan.scan_shard, request, AUDIT_POLICY)
             done += found.files
             self.progress(known.known + done, inventory.files)
             seconds = (workflow.now() - began).total_seconds()
@@ -268,7 +268,7 @@ class CodeAuditor(Agent[AuditInput, AuditorMemory]):
                 applied=memory.applied,
                 baseline=memory.baseline,
             )
-            report = await self.call(AuditReport.write_report, request, STEADY)
+            report = await self.call(AuditReport.write_report, request, AUDIT_POLICY)
         planned = max(memory.plans, key=lambda plan: plan.files, default=None)
         fixed = sum(each.written for each in memory.applied)
         return AuditResult(

@@ -26,9 +26,9 @@ with workflow.unsafe.imports_passed_through():
         SETTLED,
         Delivery,
         DeliveryLog,
+        DeliveryReceipt,
+        Destination,
         Dispatch,
-        Place,
-        Receipt,
         SlackPost,
         SlackUpdate,
         masked,
@@ -54,11 +54,11 @@ UPDATE = workflow.ActivityConfig(
     retry_policy=RetryPolicy(initial_interval=timedelta(seconds=2), maximum_interval=timedelta(hours=1)),
 )
 # How often to check whether a question has ended without a signal, because its agent was terminated.
-LOOKS = RetryPolicy(initial_interval=timedelta(minutes=1), maximum_interval=timedelta(hours=1))
+END_CHECKS = RetryPolicy(initial_interval=timedelta(minutes=1), maximum_interval=timedelta(hours=1))
 # How long to wait for the end of a request that never expires; its buttons have expired by then.
 LONGEST_WAIT = timedelta(days=90)
 GRACE = timedelta(days=1)
-UNHEARD_OF = "The buttons have expired. The agent's page tells how its question stands."
+BUTTONS_EXPIRED = "The buttons have expired. The agent's page tells how its question stands."
 
 
 @workflow.defn(name=COURIER, versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
@@ -95,7 +95,7 @@ class Courier:
         """The deliveries so far."""
         return self._log
 
-    async def _deliver(self, place: Place) -> None:
+    async def _deliver(self, place: Destination) -> None:
         delivery = Delivery(notice=self._notice, **place.model_dump())
         name, kind = ACTIVITIES[place.way]
         reason, needless = "", False
@@ -108,7 +108,7 @@ class Courier:
             done, reason = None, str(error.cause or error)[:300]
             needless = getattr(error.cause, "type", "") == NO_LONGER_ASKED
         where = masked(place.way, place.address)
-        receipt = Receipt(
+        receipt = DeliveryReceipt(
             way=place.way,
             address=where,
             person=place.person,
@@ -160,12 +160,12 @@ class Courier:
                 result_type=str,
                 start_to_close_timeout=timedelta(minutes=1),
                 schedule_to_close_timeout=max(left, GRACE),
-                retry_policy=LOOKS,
+                retry_policy=END_CHECKS,
             )
         except ActivityError as error:
             if is_cancelled_exception(error):
                 raise
-            how = UNHEARD_OF
+            how = BUTTONS_EXPIRED
         if self._outcome is None:
             self._outcome = how
 

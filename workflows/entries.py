@@ -27,7 +27,7 @@ from temporalio.worker import (
 
 from common.agents.agent import AgentInput, Carried
 from workflows.core.agent import Agent
-from workflows.replayer import ATTEMPTS, DEADLOCK, replayer, silent, told
+from workflows.replayer import ATTEMPTS, DEADLOCK, failure_message, replayer, silent_runtime
 
 
 @dataclass
@@ -64,7 +64,7 @@ class Entries:
     nth: int | None = None
     counts: Counter[str] = field(default_factory=Counter)
     kept: Entry | None = None
-    _runtime: Runtime = field(default_factory=silent)
+    _runtime: Runtime = field(default_factory=silent_runtime)
     _asking: dict[asyncio.Task[Any] | None, tuple[str, Carried]] = field(default_factory=dict)
 
     async def replay(self, kind: type, history: WorkflowHistory, data_converter: DataConverter) -> None:
@@ -95,7 +95,7 @@ class Entries:
             until = WorkflowHistory(history.workflow_id, history.events[: self.kept.length])
             failure = await failure_of(until)
         if failure:
-            raise NotReplayedError(told(failure)) from failure
+            raise NotReplayedError(failure_message(failure)) from failure
 
     def enter(self, agent: Agent[Any, Any], name: str) -> None:
         """Record that the agent enters a node."""

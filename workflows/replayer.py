@@ -15,14 +15,14 @@ from temporalio.worker import Interceptor, Replayer, WorkflowReplayResult, Workf
 from temporalio.worker.workflow_sandbox import SandboxRestrictions
 
 from common.agents.kinds import KINDS
+from common.temporal.code_snapshot import snapshot_code
 from common.temporal.fork_header import ForkHeader
 from common.temporal.guard import PayloadGuard
-from common.temporal.kept_code import keep_code
 from common.temporal.recording import Recording, RecordingSandbox
 from common.temporal.sandbox import AgentSandbox
 from workflows.archivist import Archivist, Eraser
 from workflows.batch_page import BatchPage
-from workflows.core.ending import TellEnd
+from workflows.core.ending import EndNotifier
 from workflows.courier import Courier
 from workflows.mailroom import Mailroom
 
@@ -50,13 +50,13 @@ def workflow_classes() -> list[type]:
 
 def sandbox() -> AgentSandbox:
     """The sandbox for agents, on a worker and in every replay; it keeps the code as it is now."""
-    keep_code("workflows")
+    snapshot_code("workflows")
     return AgentSandbox(RESTRICTIONS)
 
 
 def interceptors() -> list[Interceptor]:
     """The interceptors around every workflow, on a worker and in every replay."""
-    return [PayloadGuard(), TellEnd(), ForkHeader()]
+    return [PayloadGuard(), EndNotifier(), ForkHeader()]
 
 
 def replayer(
@@ -90,12 +90,12 @@ def replayer(
     )
 
 
-def silent() -> Runtime:
+def silent_runtime() -> Runtime:
     """A runtime that logs nothing: the SDK would report every failed replay on stdout."""
     return Runtime(telemetry=TelemetryConfig(logging=None))
 
 
-def told(failure: Exception) -> str:
+def failure_message(failure: Exception) -> str:
     """The SDK's message about a failed replay, without its wrapping."""
     found = re.search(r'message: "((?:[^"\\]|\\.)+)"', str(failure))
     return " ".join((found[1] if found else str(failure)).split())
@@ -114,7 +114,7 @@ class RecordingReplayer:
             data_converter,
             namespace=namespace,
             runner=self._sandbox,
-            runtime=silent(),
+            runtime=silent_runtime(),
         )
         self._given: asyncio.Queue[WorkflowHistory] = asyncio.Queue()
         self._open = AsyncExitStack()

@@ -20,14 +20,14 @@ from activities.llm.ledger import Ledger
 from activities.mail.outbox import objects_of as letters_of
 from common.agent_objects import is_artifact, objects_of
 from common.agents.batch import PAGE_PREFIX
-from common.approval.acts import ActLog
+from common.approval.action_log import ActionLog
 from common.archive.index import ArchiveIndex, IndexQuery, unpack_rows
 from common.archive.layout import Erased, Forgotten, IndexRow, agent_folder, day_of, run_folder
 from common.client.visibility import quote
+from common.legacy_data import forget_legacy
 from common.notices.types import COURIER, agent_of, courier_id
 from common.object_store import ObjectStore, StoredObject
-from common.old_data import forget_old
-from common.owned import owned_prefix
+from common.owner_cache import owner_cache_prefix
 from common.settings import Settings
 from common.temporal import search_attributes
 from common.temporal.payload_store import agent_prefix
@@ -98,7 +98,7 @@ class Erasure:
             to_delete = await asyncio.to_thread(self._letters_and_acts, runs)
             to_delete += await asyncio.to_thread(self._never_entered, request.owner, kinds)
             # These go even if all of the owner's agents are on hold: they are only a cache.
-            to_delete += await asyncio.to_thread(self._list_objects, owned_prefix(request.owner))
+            to_delete += await asyncio.to_thread(self._list_objects, owner_cache_prefix(request.owner))
             await asyncio.to_thread(self._objects.delete, [each.key for each in to_delete])
             own = await asyncio.to_thread(self._forget_own, runs)
             found.objects, found.artifacts = len(to_delete) + own.objects, own.artifacts
@@ -153,7 +153,7 @@ class Erasure:
         return Erased(objects=len(listed), bytes=sum(each.size for each in listed))
 
     def _letters_and_acts(self, agents: Collection[str]) -> list[StoredObject]:
-        return letters_of(self._objects, agents) + ActLog(self._objects).objects_of(agents)
+        return letters_of(self._objects, agents) + ActionLog(self._objects).objects_of(agents)
 
     def _never_entered(self, owner: str, kinds: dict[str, str]) -> list[StoredObject]:
         """Objects of these agents that a killed archivist had copied but not yet entered in the index."""
@@ -172,7 +172,7 @@ class Erasure:
         own = objects_of(self._objects, agents)
         self._objects.delete([each.key for each in own])
         self._answers.forget(agents)
-        old = forget_old(self._settings, agents)
+        old = forget_legacy(self._settings, agents)
         artifacts = sum(is_artifact(each.key) for each in own)
         return Erased(
             objects=len(own) - artifacts,

@@ -21,7 +21,7 @@ from pydantic import (
 from activities.contracts.facts import Duration, durations
 from activities.contracts.phrases import Phrase, PhraseError, words_of
 from common.agents.contracts import Severity, Verdict
-from common.in_words import InWords
+from common.error_message import ErrorMessage
 
 DEFAULT = Path(__file__).with_name("playbook.yaml")
 MAX_BYTES = 200_000
@@ -67,9 +67,9 @@ def _text(value: object) -> object:
 Id = Annotated[
     str,
     Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$"),
-    InWords("must be at most 40 of small letters, digits, '_' and '-', the first a letter"),
+    ErrorMessage("must be at most 40 of small letters, digits, '_' and '-', the first a letter"),
 ]
-Currency = Annotated[str, Field(pattern="^[A-Z]{3}$"), InWords("must be a currency's code such as USD")]
+Currency = Annotated[str, Field(pattern="^[A-Z]{3}$"), ErrorMessage("must be a currency's code such as USD")]
 Words = Annotated[str, Field(min_length=1, max_length=300)]
 PhraseText = Annotated[str, BeforeValidator(_text), Field(max_length=200), AfterValidator(_a_phrase)]
 PhraseTexts = Annotated[tuple[PhraseText, ...], Field(max_length=200)]

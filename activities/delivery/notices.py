@@ -120,7 +120,7 @@ class Notices:
         try:
             policy = self._floors.raised(request.policy, notice.kind, notice.owner)
             flaw = self._floors.flaw(notice.stakes, notice.kind, notice.owner)
-            gap = flaw or self._floors.gap(policy, notice.kind, notice.owner) or ""
+            gap = flaw or self._floors.too_few_approvers(policy, notice.kind, notice.owner) or ""
         except SettingsError:
             policy = request.policy
             gap = UNREADABLE

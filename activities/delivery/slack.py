@@ -18,10 +18,10 @@ from activities.calls.retry_header import parse_retry_after
 from activities.delivery import slack_blocks
 from activities.delivery.open_questions import require_open
 from common.agents.kinds import shown_as
-from common.approval.acts import ActLog
+from common.approval.action_log import ActionLog
 from common.approval.link import BUTTON_LIFETIME, LINK_LIFETIME, ApprovalButton, ApprovalLink
 from common.approval.plan_parts import ShownPlan
-from common.approval.plan_view import Around, show_plan
+from common.approval.plan_view import RenderContext, show_plan
 from common.approval.signing import Signer
 from common.approval.types import ApprovalRequest
 from common.artifacts import ArtifactStore
@@ -102,7 +102,7 @@ class Slack:
         """The activities for these settings. Without a token they fail, and the error names the setting."""
         client = slack_client(settings) if settings.slack.bot_token else None
         known = approvers_in_slack(settings)
-        signer, url, acts = Signer.load(settings), settings.http.public_url, ActLog.of(settings)
+        signer, url, acts = Signer.load(settings), settings.http.public_url, ActionLog.of(settings)
         return cls(client, signer, artifacts, known, url, require_open, acts.restored_to)
 
     @activity.defn(name="slack_post")
@@ -187,7 +187,7 @@ class Slack:
     def _shown(self, kind: str, request: ApprovalRequest | None) -> ShownPlan:
         if request is None:
             return ShownPlan()
-        return show_plan(request.plan, shown_as(kind, request.plan), Around(self._artifacts))
+        return show_plan(request.plan, shown_as(kind, request.plan), RenderContext(self._artifacts))
 
     def _posted(self, delivery: Delivery, since: datetime) -> SlackPost | None:
         """The message that an earlier attempt posted after `since`, if the app's scopes allow reading it."""

@@ -119,7 +119,7 @@ class Mailbox:
             return True
         try:
             agent = self._client.get_workflow_handle(record.agent)
-            check_room(await agent.describe(), needless=True)
+            check_room(await agent.describe(), nonessential=True)
             await agent.signal("mail", mail)
         except TooMuchSaidError as error:
             _log.warning("mail %s is filed as late: %s", mail.message_id, error)

@@ -13,7 +13,7 @@ from cli.copying.litestream import LitestreamError, restore
 from cli.copying.place import CopyMark, NotACopyError, OpenPlace, new_holder
 from cli.copying.state import CopyState
 from cli.output import CommandError, say
-from common.approval.acts import ActLog
+from common.approval.action_log import ActionLog
 from common.grammar import rounded
 from common.object_store import StoreUnavailableError
 from common.settings import Settings
@@ -54,7 +54,7 @@ async def restore_copy(settings: Settings, source: CopyPlace) -> None:
             await asyncio.to_thread(place.put, mark.model_copy(update={"holder": own.holder}))
             own.save(settings)
         # Agents no longer know what they did since then; this keeps them from doing it twice.
-        await asyncio.to_thread(ActLog.of(settings).note_restore, until)
+        await asyncio.to_thread(ActionLog.of(settings).note_restore, until)
         # Temporal's database last: it marks the folder as restored.
         found.file.rename(folder / DATABASE)
     except (NotACopyError, StoreUnavailableError, LitestreamError, OSError) as error:

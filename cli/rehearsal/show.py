@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from cli.output import clean
 from cli.rehearsal.story import Ended, Entry, Rehearsed, What
-from common.approval.types import said
+from common.approval.types import short_text
 from common.approval.values import ref_of
 from common.grammar import rounded
 
@@ -92,7 +92,7 @@ def _said(value: JsonValue) -> str:
     if isinstance(value, list):
         return "; ".join(map(_said, value))
     if not isinstance(value, dict):
-        return said(value)
+        return short_text(value)
     if ref := ref_of(value):
         return f"{ref.size:,} bytes, stored"
     parts = ((name, part) for name, part in value.items() if part not in (None, "", [], {}))

@@ -19,8 +19,8 @@ from common.agents.fork import Fork, mark_of
 from common.agents.states import AgentState as AgentState
 from common.approval.stakes import Stakes
 from common.approval.types import Answer, ApprovalRequest, Decision, DecisionRecord
+from common.error_message import ErrorMessage
 from common.grammar import Moment
-from common.in_words import InWords
 from common.mail import IncomingMail
 
 # Bytes. Temporal allows 400, and encryption adds some.
@@ -208,7 +208,7 @@ def about(subject: str | None) -> dict[str, JsonValue]:
 ModelName = Annotated[
     str,
     Field(pattern=r"^(offline|(openai|anthropic|bedrock):\S{1,100})?$"),
-    InWords("must be offline, openai:NAME, anthropic:NAME or bedrock:NAME"),
+    ErrorMessage("must be offline, openai:NAME, anthropic:NAME or bedrock:NAME"),
 ]
 
 

@@ -8,7 +8,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from common.agents.agent import AgentInput
-from common.agents.fields import Count, Span, Words
+from common.agents.fields import CommaList, Count, Span
 from common.approval.types import ApprovalPolicy
 
 # When people are reminded of a question, counted from when it was asked.
@@ -18,7 +18,7 @@ REMINDERS = (timedelta(hours=4), timedelta(hours=24), timedelta(hours=48))
 class AskingInput(AgentInput):
     """Base of the input of agents that ask. If no approvers are named, the owner decides alone."""
 
-    approvers: Words = Field(
+    approvers: CommaList = Field(
         default_factory=list, description="who may approve, people or @groups; if empty, the owner"
     )
     quorum: Count = Field(1, ge=1, le=20, description="how many of them must approve")

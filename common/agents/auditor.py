@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from common.agents.asking import AskingInput
-from common.agents.fields import Count, LocalPath, Words
+from common.agents.fields import CommaList, Count, LocalPath
 from common.agents.needs import Needs, Place
 from common.approval.stakes import Stakes
 from common.artifacts import ArtifactRef
@@ -20,10 +20,10 @@ class AuditInput(AskingInput):
 
     path: LocalPath = Field(description="folder to audit")
     apply: bool = Field(False, description="plan fixes, ask for approval and apply them")
-    include: Words = Field(
+    include: CommaList = Field(
         default_factory=list, description="only files matching these patterns (gitignore syntax)"
     )
-    exclude: Words = Field(default_factory=list, description="leave out files matching these patterns")
+    exclude: CommaList = Field(default_factory=list, description="leave out files matching these patterns")
     max_file_bytes: Count = Field(1_000_000, gt=0, description="larger files are counted and named, not read")
     baseline: LocalPath | None = Field(
         None, description="report.sarif or report.json of an earlier audit, whose findings are accepted"
@@ -78,7 +78,7 @@ class FixPlan(BaseModel, frozen=True):
     preview: Annotated[tuple[FilePreview, ...], Shown("File by file")]
     listing: Annotated[ArtifactRef, Shown("Every fix", internal=True)]
     diff: Annotated[ArtifactRef, Shown("The changes, line by line", file="changes.diff", form="diff")]
-    skip: Annotated[Words, Shown("Left out")] = Field(default_factory=list)
+    skip: Annotated[CommaList, Shown("Left out")] = Field(default_factory=list)
     # Left out if empty, so that older plans, made without this field, keep their digests.
     proof: Annotated[tuple[str, ...], Shown("What was proven")] = Field(
         (), exclude_if=lambda value: not value

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, JsonValue
 
 from common.artifacts import ArtifactRef
 from common.digest import digest_bytes
-from common.grammar import PLAIN
+from common.grammar import PLAIN_NUMBER
 
 # The workflow type of a page of items, the prefix of its id, and the memo field by which the agent of an item
 # knows its page.
@@ -48,7 +48,7 @@ MAX_MORE = 100
 MAX_WAITING_MORE = 1000
 
 Key = Annotated[str, Field(min_length=1, max_length=MAX_KEY)]
-AtOnce = Annotated[int, Field(ge=1, le=MAX_AT_ONCE), PLAIN]
+AtOnce = Annotated[int, Field(ge=1, le=MAX_AT_ONCE), PLAIN_NUMBER]
 
 
 class BatchItem(BaseModel, frozen=True):

@@ -12,9 +12,9 @@ from pydantic.json_schema import SkipJsonSchema
 
 from common.agents.agent import ThinkerInput
 from common.agents.asking import AskingInput
-from common.agents.fields import Count, LocalPath, Words
+from common.agents.fields import CommaList, Count, LocalPath
 from common.artifacts import ArtifactRef
-from common.in_words import InWords
+from common.error_message import ErrorMessage
 from common.shown import Shown
 
 # How many kinds of findings people are asked about; the report says of all others that they need a human.
@@ -42,7 +42,7 @@ class Verdict(StrEnum):
 BatchId = Annotated[
     str,
     Field(pattern=r"^[\w.-]*$", max_length=100),
-    InWords("must be at most 100 of letters, digits, '_', '.' and '-'"),
+    ErrorMessage("must be at most 100 of letters, digits, '_', '.' and '-'"),
 ]
 
 
@@ -79,7 +79,9 @@ class ContractReaderInput(ThinkerInput):
     )
     name: SkipJsonSchema[str] = ""
     pinned: SkipJsonSchema[ArtifactRef | None] = None
-    approvers: SkipJsonSchema[Words] = Field(default_factory=list, exclude_if=lambda approvers: not approvers)
+    approvers: SkipJsonSchema[CommaList] = Field(
+        default_factory=list, exclude_if=lambda approvers: not approvers
+    )
 
     @property
     def subject(self) -> str:
@@ -139,7 +141,7 @@ class AcceptPlan(BaseModel, frozen=True):
     named: Annotated[tuple[str, ...], Shown("In these")]
     said: Annotated[tuple[str, ...], Shown("What they say")]
     listing: Annotated[ArtifactRef, Shown("Every contract, with its digest", file="contracts.txt")]
-    leave_out: Annotated[Words, Shown("Left as they are")] = Field(default_factory=list)
+    leave_out: Annotated[CommaList, Shown("Left as they are")] = Field(default_factory=list)
 
 
 class GroupDecision(BaseModel, frozen=True):

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, WithJson
 from pydantic.fields import FieldInfo
 
 from common import grammar
-from common.grammar import PLAIN
+from common.grammar import PLAIN_NUMBER
 
 
 def _split_commas(value: object) -> object:
@@ -33,7 +33,7 @@ def read_share(value: object) -> object:
 
 
 def _read_amount(value: object) -> object:
-    # Once it has passed `PLAIN`, strict validation no longer knows that it comes from JSON.
+    # Once it has passed `PLAIN_NUMBER`, strict validation no longer knows that it comes from JSON.
     try:
         return Decimal(value) if isinstance(value, str) else value
     except InvalidOperation:
@@ -51,7 +51,7 @@ def _bearable(pace: timedelta) -> timedelta:
 
 
 # On the command line a list is written `a,b`.
-Words = Annotated[list[str], BeforeValidator(_split_commas)]
+CommaList = Annotated[list[str], BeforeValidator(_split_commas)]
 # The CLI makes it absolute, because a worker has its own working folder. Every path that an agent or an
 # activity takes has this type or `PathOrAddress`: the type is how paths are found and checked against the
 # owner's roots.
@@ -74,7 +74,7 @@ Amount = Annotated[
     Decimal,
     Field(gt=0, le=10**12, max_digits=24, decimal_places=10),
     BeforeValidator(_read_amount),
-    PLAIN,
+    PLAIN_NUMBER,
     WithJsonSchema(
         {
             "type": "string",
@@ -97,7 +97,7 @@ Share = Annotated[
     ),
 ]
 # Each field sets a lower maximum of its own.
-Count = Annotated[int, Field(le=10**12), PLAIN]
+Count = Annotated[int, Field(le=10**12), PLAIN_NUMBER]
 # Either a path, likewise made absolute, or an http or https address.
 PathOrAddress = Annotated[str, Field(json_schema_extra={"format": "path-or-address"})]
 

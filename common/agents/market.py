@@ -13,7 +13,7 @@ from common.agents.asking import AskingInput
 from common.agents.fields import Pace, Span
 from common.agents.market_rules import Rule, Rules, Then, parse_rule
 from common.artifacts import ArtifactRef
-from common.in_words import InWords
+from common.error_message import ErrorMessage
 from common.quotes import Symbol
 from common.shown import Shown
 
@@ -30,7 +30,7 @@ USUAL_RULES = (
 CalendarName = Annotated[
     str,
     Field(pattern=r"^[A-Za-z0-9_/]{2,20}$"),
-    InWords("must be a calendar's name such as XNYS or NYSE"),
+    ErrorMessage("must be a calendar's name such as XNYS or NYSE"),
 ]
 
 

@@ -27,8 +27,8 @@ from common.agents.fields import Count, LocalPath, Span
 from common.agents.needs import Needs, Place
 from common.approval.stakes import Stakes
 from common.artifacts import ArtifactRef
+from common.error_message import ErrorMessage
 from common.grammar import EARLIEST, LATEST
-from common.in_words import InWords
 from common.mail import Letter
 from common.shown import Shown
 
@@ -55,12 +55,12 @@ OneLine = Annotated[str, Field(max_length=200), AfterValidator(_one_line)]
 Address = Annotated[
     str,
     Field(max_length=254, pattern=r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$"),
-    InWords("must be an e-mail address such as ann@example.com"),
+    ErrorMessage("must be an e-mail address such as ann@example.com"),
 ]
 CandidateId = Annotated[
     str,
     Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"),
-    InWords("must be at most 64 of letters, digits, '_', '.' and '-', the first a letter or digit"),
+    ErrorMessage("must be at most 64 of letters, digits, '_', '.' and '-', the first a letter or digit"),
 ]
 
 

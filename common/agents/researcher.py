@@ -10,7 +10,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
 
 from common.agents.agent import ThinkerInput
 from common.agents.asking import AskingInput
-from common.agents.fields import Count, PathOrAddress, Words, is_address
+from common.agents.fields import CommaList, Count, PathOrAddress, is_address
 from common.agents.needs import Needs, Place
 from common.approval.stakes import Stakes
 from common.artifacts import ArtifactRef
@@ -38,7 +38,7 @@ class ResearcherInput(AskingInput, ThinkerInput):
     """What `start link-researcher` takes."""
 
     topic: Topic = Field(description="what to find out about, in a few words")
-    sites: Annotated[Words, AfterValidator(_sites)] = Field(
+    sites: Annotated[CommaList, AfterValidator(_sites)] = Field(
         default_factory=list,
         description="addresses of sites to look at; if empty, the search provider of the settings",
     )

@@ -17,9 +17,9 @@ from common.agents.kinds import check_kind
 from common.approval.groups import Directory
 from common.approval.stakes import Stakes
 from common.approval.types import GROUP, ApprovalPolicy, ApprovalRequest, too_few
+from common.error_message import ErrorMessage
 from common.files import write_atomically
-from common.grammar import PLAIN
-from common.in_words import InWords
+from common.grammar import PLAIN_NUMBER
 from common.names import check_approver
 from common.settings import Settings, SettingsError
 from common.settings.models import ModelSettings
@@ -40,9 +40,9 @@ Name = Annotated[str, AfterValidator(check_approver)]
 Domain = Annotated[
     str,
     Field(max_length=253, pattern=r"^[a-z0-9-]+(\.[a-z0-9-]+)*$"),
-    InWords("must be a domain such as example.com, in small letters"),
+    ErrorMessage("must be a domain such as example.com, in small letters"),
 ]
-Tokens = Annotated[int, Field(gt=0, le=10**15), PLAIN]
+Tokens = Annotated[int, Field(gt=0, le=10**15), PLAIN_NUMBER]
 
 
 class Rule(BaseModel, frozen=True, extra="forbid"):
@@ -66,7 +66,7 @@ class Rule(BaseModel, frozen=True, extra="forbid"):
     owners: frozenset[Name] | None = None
     start: Allowed = "allowed"
     approvers: tuple[Name, ...] = ()
-    quorum: Annotated[int, Field(ge=1, le=20), PLAIN] = 1
+    quorum: Annotated[int, Field(ge=1, le=20), PLAIN_NUMBER] = 1
     requester: Allowed = "never"
     recipients: frozenset[Domain] | Literal["any"] = frozenset()
     largest_order: Amount | Literal["any"] = Decimal(0)
@@ -209,7 +209,7 @@ class Floors:
             if policy.escalate_to and not escalate_to:
                 escalate_to = rule.approvers
         if too_few((*approvers, *escalate_to), quorum):
-            approvers = ()  # nobody decides until more are named: `gap` says so
+            approvers = ()  # nobody decides until more are named: `too_few_approvers` says so
         return policy.model_copy(
             update={
                 "approvers": approvers,
@@ -224,18 +224,18 @@ class Floors:
         owner, own = request.requester, request.own_policy or request.policy
         try:
             policy = self.raised(own, kind, owner)
-            gap = self.gap(policy, kind, owner) or ""
+            gap = self.too_few_approvers(policy, kind, owner) or ""
         except SettingsError:
             return request.warned(UNREADABLE)
-        outdated = (UNREADABLE, _gap_in_words(request.policy, kind, owner))
+        outdated = (UNREADABLE, _too_few_in_words(request.policy, kind, owner))
         evidence = tuple(line for line in request.evidence if line not in outdated)
         return request.model_copy(update={"evidence": evidence}).under(policy).warned(gap)
 
-    def gap(self, policy: ApprovalPolicy, kind: str, owner: str) -> str | None:
+    def too_few_approvers(self, policy: ApprovalPolicy, kind: str, owner: str) -> str | None:
         """Why nobody could ever approve under ``policy``, and what to do; None if enough people can."""
         barred = "" if policy.requester_may_approve else owner
         enough = len(self._people((*policy.approvers, *policy.escalate_to), barred)) >= policy.quorum
-        return None if enough else _gap_in_words(policy, kind, owner)
+        return None if enough else _too_few_in_words(policy, kind, owner)
 
     def flaw(self, stakes: Stakes, kind: str, owner: str) -> str | None:
         """What in ``stakes`` the policy does not allow such an agent, in words; None if nothing."""
@@ -256,7 +256,7 @@ class Floors:
         """
         flaw = self.flaw(input.stakes, kind, owner) or self._flaw_in_budget(input.stakes, kind, owner)
         if flaw is None and isinstance(input, AskingInput) and input.asks:
-            flaw = self.gap(self.raised(input.policy(owner), kind, owner), kind, owner)
+            flaw = self.too_few_approvers(self.raised(input.policy(owner), kind, owner), kind, owner)
         if flaw:
             raise PolicyRefusedError(f"{flaw}.")
 
@@ -331,7 +331,7 @@ def _domain(recipient: str) -> str:
     return recipient.rpartition("@")[2].lower()
 
 
-def _gap_in_words(policy: ApprovalPolicy, kind: str, owner: str) -> str:
+def _too_few_in_words(policy: ApprovalPolicy, kind: str, owner: str) -> str:
     needed = "an approval" if policy.quorum == 1 else f"{policy.quorum} approvals"
     others = f" by others than {owner}" if owner and not policy.requester_may_approve else ""
     return (

@@ -50,7 +50,7 @@ _ADDRESS = re.compile(r"https?://[!-~]+")
 
 
 @dataclass(frozen=True)
-class Around:
+class RenderContext:
     """The context in which a plan is shown.
 
     Attributes:
@@ -66,15 +66,17 @@ class Around:
     most: int = MAX_LISTED
 
 
-ALONE = Around()
+NO_CONTEXT = RenderContext()
 
 
-def show_plan(plan: Mapping[str, Any], kind: type[BaseModel] | None, around: Around = ALONE) -> ShownPlan:
-    """The plan, shown as `kind` declares. Blocks if `around` has artifacts."""
+def show_plan(
+    plan: Mapping[str, Any], kind: type[BaseModel] | None, context: RenderContext = NO_CONTEXT
+) -> ShownPlan:
+    """The plan, shown as `kind` declares. Blocks if `context` has artifacts."""
     fields = _fields(plan, kind)
     hidden = [name for name in fields if name in plan and fields[name].shown.internal]
     return ShownPlan(
-        list(_items(plan, kind, around)),
+        list(_items(plan, kind, context)),
         [Item(name, _label(plan, name, fields[name]), Words(plain(plan[name]))) for name in hidden],
         "\n".join(visible(line) for line in json.dumps(dict(plan), indent=2, ensure_ascii=False).split("\n")),
     )
@@ -121,7 +123,7 @@ _view_of = lru_cache(maxsize=64)(view_of)
 
 
 def _items(
-    values: Mapping[str, Any], kind: type[BaseModel] | None, around: Around, depth: int = 0
+    values: Mapping[str, Any], kind: type[BaseModel] | None, context: RenderContext, depth: int = 0
 ) -> Iterator[Item]:
     """The items of a plan, or of a record within it; bare artifacts and diffs come last."""
     fields = _fields(values, kind)
@@ -135,13 +137,13 @@ def _items(
         if declared.shown.internal or (declared.may_be_blank and value == ""):
             continue
         label, ref = _label(values, name, declared), ref_of(value)
-        if ref and around.artifacts and not depth and (declared.shown.form or name) == "diff":
-            diff = read_diff(ref, around.artifacts)
+        if ref and context.artifacts and not depth and (declared.shown.form or name) == "diff":
+            diff = read_diff(ref, context.artifacts)
             last.append(Item(name, label, Changes(diff, _artifact(ref, declared, name))))
         elif ref and not declared.shown.order:
             last.insert(0, Item(name, label, _artifact(ref, declared, name)))
         else:
-            yield Item(name, label, _part(value, declared, around, depth, name))
+            yield Item(name, label, _part(value, declared, context, depth, name))
     yield from last
 
 
@@ -172,34 +174,34 @@ def _as_json(value: Any) -> Any:
     return value if isinstance(value, bool | int | float | list | dict) or value is None else str(value)
 
 
-def _part(value: Any, declared: ShownField, around: Around, depth: int, name: str = "") -> Part:
+def _part(value: Any, declared: ShownField, context: RenderContext, depth: int, name: str = "") -> Part:
     if ref := ref_of(value):
         return _artifact(ref, declared, name)
     if isinstance(value, dict) and value and depth < MAX_DEPTH:
         if declared.shown.form == "file":
             # What people can read in a browser comes first.
             files = sorted(value.items(), key=lambda pair: not str(pair[1]).endswith(".html"))
-            return Bullets([_file(str(path), around, visible(str(key))) for key, path in files])
+            return Bullets([_file(str(path), context, visible(str(key))) for key, path in files])
         if (
             declared.model is None
             and len(text := plain(value)) <= LINE
             and all(map(_is_short, value.values()))
         ):
             return Words(text)
-        return Group(_filled(_items(value, declared.model, around, depth + 1)))
+        return Group(_filled(_items(value, declared.model, context, depth + 1)))
     if isinstance(value, list | tuple) and value and depth < MAX_DEPTH:
-        return _listed(value, declared, around, depth, name)
+        return _listed(value, declared, context, depth, name)
     if isinstance(value, str):
-        return _text(value, declared, around)
+        return _text(value, declared, context)
     return Words(worded(value, declared), is_number=isinstance(value, int | float))
 
 
-def _text(value: str, declared: ShownField, around: Around) -> Words | Prose | Changes | File:
+def _text(value: str, declared: ShownField, context: RenderContext) -> Words | Prose | Changes | File:
     shown = declared.shown
     if shown.form == "diff" or (not shown.form and _UNIFIED.search(value)):
         return Changes(_view_of(value))
-    if value in around.files or (shown.form == "file" and value and "://" not in value):
-        return _file(value, around)
+    if value in context.files or (shown.form == "file" and value and "://" not in value):
+        return _file(value, context)
     if shown.form == "markdown" and value:
         return Prose(value, markdown=True)
     if value and (shown.form == "text" or len(value) > LINE or "\n" in value.strip()):
@@ -210,12 +212,14 @@ def _text(value: str, declared: ShownField, around: Around) -> Words | Prose | C
     return Words(text, href=value if _ADDRESS.fullmatch(value) and text == value else "")
 
 
-def _listed(values: Sequence[Any], declared: ShownField, around: Around, depth: int, name: str) -> Part:
-    kept, more = values[: around.most], max(0, len(values) - around.most)
+def _listed(
+    values: Sequence[Any], declared: ShownField, context: RenderContext, depth: int, name: str
+) -> Part:
+    kept, more = values[: context.most], max(0, len(values) - context.most)
     if all(isinstance(each, dict) and not ref_of(each) for each in kept):
-        groups = [_record(each, declared.model, around, depth) for each in kept]
+        groups = [_record(each, declared.model, context, depth) for each in kept]
         return _table(groups, more) or Records([Group(_filled(g.items), g.head) for g in groups], more)
-    parts = [_part(each, declared, around, depth + 1, name) for each in kept]
+    parts = [_part(each, declared, context, depth + 1, name) for each in kept]
     if len(parts) == 1 and not more:
         return parts[0]
     return Bullets(
@@ -227,8 +231,10 @@ def _listed(values: Sequence[Any], declared: ShownField, around: Around, depth: 
     )
 
 
-def _record(value: Mapping[str, Any], kind: type[BaseModel] | None, around: Around, depth: int) -> Group:
-    items = list(_items(value, kind, around, depth + 1))
+def _record(
+    value: Mapping[str, Any], kind: type[BaseModel] | None, context: RenderContext, depth: int
+) -> Group:
+    items = list(_items(value, kind, context, depth + 1))
     known = _fields(value, kind)
     head = next((each for each in items if each.name in known and known[each.name].shown.heading), None)
     return Group([each for each in items if each is not head], head)
@@ -266,10 +272,10 @@ def _artifact(ref: ArtifactRef, declared: ShownField, name: str) -> File:
     return File(visible(called), f"artifacts/{ref.sha256}/{quote(called, safe='')}", size_in_words(ref.size))
 
 
-def _file(path: str, around: Around, about: str = "") -> File | Words:
+def _file(path: str, context: RenderContext, about: str = "") -> File | Words:
     name = path.rpartition("/")[2]
-    if name not in around.files:
-        return Words(visible(path if around.is_local else name))
+    if name not in context.files:
+        return Words(visible(path if context.is_local else name))
     # For `report.html`, a description `html` would say nothing new.
     return File(visible(name), f"files/{quote(name, safe='')}", "" if name.endswith(f".{about}") else about)
 

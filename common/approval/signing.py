@@ -17,7 +17,7 @@ from pydantic import BaseModel, JsonValue, ValidationError
 from temporalio.activity import Info
 
 from common.agents.fork import hold
-from common.approval.acts import ActLog, ForgottenActError
+from common.approval.action_log import ActionLog, ForgottenActError
 from common.approval.floors import Floors
 from common.approval.groups import Directory
 from common.approval.stakes import Stakes, stakes_of
@@ -125,7 +125,7 @@ class Authority:
         signer: Signer,
         directory: Directory,
         floors: Floors,
-        acts: ActLog | None = None,
+        acts: ActionLog | None = None,
         *,
         accept_unsigned: bool,
     ) -> None:
@@ -144,7 +144,7 @@ class Authority:
         """
         signer, floors = Signer.load(settings, create=create), Floors.load(settings)
         floors.check()  # raises
-        directory, acts = Directory.load(settings), ActLog.of(settings)
+        directory, acts = Directory.load(settings), ActionLog.of(settings)
         return cls(signer, directory, floors, acts, accept_unsigned=settings.accept_unsigned)
 
     def flaw(self, decision: Decision, agent: str) -> str | None:
@@ -196,7 +196,7 @@ class Authority:
         hold(aside)
         if self._acts:
             try:
-                self._acts.admit(authorization, agent)
+                self._acts.record_or_refuse(authorization, agent)
             except ForgottenActError as error:
                 raise permanent(POLICY_REFUSED, str(error)) from None
         return authorization

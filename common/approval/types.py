@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from common.approval.in_short import vote_at_length, vote_in_short
+from common.approval.compact_votes import compact_vote, expand_vote
 from common.business_time import BusinessHours
 from common.grammar import Span
 from common.visible_text import OneLine
@@ -43,7 +43,7 @@ MAX_RECORDED_EDITS = 1000
 MAX_WORDS = 4000
 
 # The serialization context in which the votes of an authorization keep their field names.
-AT_LENGTH = "at length"
+WITH_FIELD_NAMES = "at length"
 
 ShortText = Annotated[str, Field(max_length=200)]
 LongText = Annotated[str, Field(max_length=MAX_WORDS)]
@@ -197,11 +197,11 @@ class Vote(BaseModel, frozen=True):
     replaced: dict[str, JsonValue] = Field(default_factory=dict)
 
 
-def said(value: Any) -> str:
+def short_text(value: Any) -> str:
     """A value for people, at most 80 characters; only the beginning of a digest."""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    text = (", ".join(map(said, value)) or "none") if isinstance(value, list | tuple) else str(value)
+    text = (", ".join(map(short_text, value)) or "none") if isinstance(value, list | tuple) else str(value)
     if len(text) == 64 and set(text) <= set(hexdigits):
         return text[:12]
     return text if len(text) <= 80 else text[:79] + "…"
@@ -312,11 +312,11 @@ class DecisionStatus(StrEnum):
     REFUSED = "refused"
 
 
-def in_short(values: dict[str, JsonValue], limit: int) -> dict[str, JsonValue]:
+def shortened(values: dict[str, JsonValue], limit: int) -> dict[str, JsonValue]:
     """``values``, each cut to a few words if all together take over ``limit`` characters."""
     if len(str(values)) <= limit:
         return values
-    return {name: said(value) for name, value in list(values.items())[:10]}
+    return {name: short_text(value) for name, value in list(values.items())[:10]}
 
 
 class DecisionRecord(BaseModel, frozen=True):
@@ -337,7 +337,7 @@ class DecisionRecord(BaseModel, frozen=True):
         """
         signed = decision.signature is not None
         if decision.edits and status is not DecisionStatus.WAITING:
-            decision = decision.model_copy(update={"edits": in_short(decision.edits, MAX_RECORDED_EDITS)})
+            decision = decision.model_copy(update={"edits": shortened(decision.edits, MAX_RECORDED_EDITS)})
         return cls(decision=decision, status=status, reason=reason, signed=signed, at=at)
 
 
@@ -409,21 +409,21 @@ class Authorization(BaseModel, frozen=True):
     # Votes are written without names, too. Not for the id of the action's call: sleeping agents have the old
     # one.
     @field_serializer("votes", when_used="json")
-    def _votes_in_short(self, votes: tuple[Vote, ...], info: SerializationInfo) -> list[Any]:
+    def _compact_votes(self, votes: tuple[Vote, ...], info: SerializationInfo) -> list[Any]:
         written = [vote.model_dump(mode="json", exclude_defaults=True) for vote in votes]
-        return written if info.context == AT_LENGTH else [vote_in_short(**each) for each in written]
+        return written if info.context == WITH_FIELD_NAMES else [compact_vote(**each) for each in written]
 
     @field_validator("votes", mode="before")
     @classmethod
-    def _votes_at_length(cls, votes: Any) -> Any:
-        return [vote_at_length(each) for each in votes] if isinstance(votes, list) else votes
+    def _expand_votes(cls, votes: Any) -> Any:
+        return [expand_vote(each) for each in votes] if isinstance(votes, list) else votes
 
     # The key begins with the agent, which the last vote was signed for, and ends with the plan's digest,
     # which that vote also has unless somebody edited the plan.
     @field_serializer("key", when_used="json")
-    def _key_in_short(self, key: str, info: SerializationInfo) -> str:
+    def _compact_key(self, key: str, info: SerializationInfo) -> str:
         agent, digest = _ends_of_key(self.votes)
-        short = info.context != AT_LENGTH and key.startswith(f"{agent}:")
+        short = info.context != WITH_FIELD_NAMES and key.startswith(f"{agent}:")
         return key.removeprefix(agent if short else "").removesuffix(digest)
 
     @field_validator("key")

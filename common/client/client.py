@@ -49,10 +49,10 @@ from common.client.errors import (
     taken,
 )
 from common.client.filters import AgentFilter
-from common.client.inbox import Inbox, OpenQuestion, gathered, open_questions
-from common.client.letters import answer_by, asked_by
+from common.client.inbox import Inbox, OpenQuestion, group_similar, open_questions
+from common.client.letter_links import answer_by, asked_by
 from common.client.limits import OwnerQuota, check_room, priority_of, send_past_limit
-from common.client.recorded import tell_recorded
+from common.client.recorded_questions import fill_recorded_questions
 from common.client.rows import AgentRow, InboxRow, row_of
 from common.client.view import (
     QUERY_PATIENCE,
@@ -174,7 +174,7 @@ class AgentClient:
         described = described or await self.describe(id)
         # A worker evicts a run as it ends, and drops the queries of that moment.
         view = await patient_view_of(self._client, described, 1 if row_of(described).running else 2, within)
-        await tell_recorded(self._client, view)
+        await fill_recorded_questions(self._client, view)
         view.requests = [self.floors.as_judged_now(each, view.kind) for each in view.requests]
         view.approval = next(iter(view.requests), None)
         view.trouble = await self.diagnosis.of(described, datetime.now(UTC), view.requests)
@@ -194,7 +194,7 @@ class AgentClient:
         names = set[str]()
         if who is not None:
             names = {who, *(GROUP + group for group in self._directory.groups_of(who))}
-        return gathered(await self.asked.open_requests(names, limit))
+        return group_similar(await self.asked.open_requests(names, limit))
 
     async def questions(
         self, rows: Sequence[AgentRow], patience: timedelta
@@ -301,7 +301,7 @@ class AgentClient:
             UnusableValueError: the text is empty or too long.
         """
         check_words(text, "what it is told")
-        return await self._steer(id, "tell", text, needless=True)
+        return await self._steer(id, "tell", text, nonessential=True)
 
     async def choice(self, link: AnswerLink) -> ChoiceView | None:
         """The state of a letter's link; None if no worker answers.
@@ -343,7 +343,7 @@ class AgentClient:
     async def batch(self, id: str, command: BatchCommand) -> str:
         """Change the batch that the agent has under way."""
         sent = command.model_dump(mode="json", exclude_defaults=True)
-        return await self._steer(id, "batch", sent, needless=bool(command.more))
+        return await self._steer(id, "batch", sent, nonessential=bool(command.more))
 
     async def receipt(
         self, id: str, receipt: str, patience: timedelta = timedelta(seconds=5)
@@ -406,19 +406,19 @@ class AgentClient:
                 )
         return one_open_request(id, requests, digest, request_id)
 
-    async def _steer(self, id: str, name: str, *arguments: Any, needless: bool = False) -> str:
-        check_room(await self.describe(id), needless=needless)
+    async def _steer(self, id: str, name: str, *arguments: Any, nonessential: bool = False) -> str:
+        check_room(await self.describe(id), nonessential=nonessential)
         receipt = uuid.uuid4().hex
-        await self._signal(id, name, *arguments, {"receipt": receipt}, needless=needless)
+        await self._signal(id, name, *arguments, {"receipt": receipt}, nonessential=nonessential)
         return receipt
 
-    async def _signal(self, id: str, name: str, *arguments: Any, needless: bool = False) -> None:
+    async def _signal(self, id: str, name: str, *arguments: Any, nonessential: bool = False) -> None:
         # No retry loop: the client itself retries under one request id, so the server takes it once.
         try:
             await self._client.get_workflow_handle(id).signal(name, args=arguments)
         except RPCError as error:
             if error.status is RPCStatusCode.INVALID_ARGUMENT and "limit for signal" in error.message:
-                return await send_past_limit(self._client, id, name, arguments, needless=needless)
+                return await send_past_limit(self._client, id, name, arguments, nonessential=nonessential)
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
             row = row_of(await self.describe(id))

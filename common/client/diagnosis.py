@@ -49,7 +49,7 @@ UNSERVED_AFTER = timedelta(seconds=10)
 # Visibility shows a wake-up with a delay.
 OVERDUE_AFTER = timedelta(minutes=2)
 # How many agents of a list are examined closely, for how long in all, and how many in parallel.
-FEW, BRIEFLY, AT_ONCE = 100, timedelta(seconds=1), 16
+MAX_EXAMINED, EXAMINE_PATIENCE, EXAMINED_AT_ONCE = 100, timedelta(seconds=1), 16
 # Seconds for which the pollers of a queue are cached.
 POLLED_FOR = 5.0
 # A workflow task's failure is among the last events: further attempts add none.
@@ -107,8 +107,8 @@ class Diagnosis:
         rows: Sequence[AgentRow],
         now: datetime,
         *,
-        most: int = FEW,
-        patience: timedelta = BRIEFLY,
+        most: int = MAX_EXAMINED,
+        patience: timedelta = EXAMINE_PATIENCE,
         quiet: bool = False,
     ) -> int:
         """Set the trouble of each of `rows`; a few of them are examined closely, within a time limit.
@@ -130,7 +130,7 @@ class Diagnosis:
         for row in rows:
             row.trouble = self.of_row(row, now, workers)
         unclear = [row for row in rows if quiet or row.trouble or row.state == AgentState.WORKING]
-        slots, end = asyncio.Semaphore(AT_ONCE), time.monotonic() + patience.total_seconds()
+        slots, end = asyncio.Semaphore(EXAMINED_AT_ONCE), time.monotonic() + patience.total_seconds()
 
         async def look_at(row: AgentRow) -> bool:
             async with slots:

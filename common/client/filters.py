@@ -10,30 +10,30 @@ from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_va
 from common.agents.states import AgentState, RunStatus
 from common.grammar import parse_moment, zone_named
 
-Words = Annotated[str, Field(min_length=1, max_length=200)]
+FilterText = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class AgentFilter(BaseModel, frozen=True):
     """Criteria; those not given match every agent. Times are read as in `common/grammar.py`."""
 
-    kind: Words | None = Field(None, description="Only this kind.")
-    owner: Words | None = Field(None, description="Only this owner's.")
+    kind: FilterText | None = Field(None, description="Only this kind.")
+    owner: FilterText | None = Field(None, description="Only this owner's.")
     state: AgentState | None = Field(None, description="Only running agents in this state.")
     status: RunStatus | None = Field(None, description="Only agents with this status.")
-    batch: Words | None = Field(None, description="Only of this batch.")
+    batch: FilterText | None = Field(None, description="Only of this batch.")
     top: bool = Field(False, description="Leave out running agents that do an item of a batch.")
-    node: Words | None = Field(
+    node: FilterText | None = Field(
         None, description="At this node; archived agents: ever at it. With stuck: stuck there."
     )
     stuck: bool = Field(False, description="That got stuck, between since and until if given.")
-    zone: Words | None = Field(
+    zone: FilterText | None = Field(
         None, description="Time zone of since and until, as in Europe/Vienna; else this machine's."
     )
     since: datetime | None = Field(
         None, description="Alive then or later: yesterday, 2h, 3 days ago, 2026-11-22, 2026-11-22T14:30."
     )
     until: datetime | None = Field(None, description="Alive before then, in the same format.")
-    text: Words | None = Field(
+    text: FilterText | None = Field(
         None, description="With these words in notebook or final state; case is ignored."
     )
     troubled: bool = Field(False, description="Only blocked running agents, each with why and what to do.")

@@ -12,7 +12,7 @@ from temporalio.client import Client
 from common.approval.floors import Floors
 from common.approval.types import ApprovalRequest, ApprovalsView, DecisionRecord, DecisionStatus
 from common.client.errors import NoSuchAgentError, for_agent
-from common.client.recorded import Recorded, recorded_of
+from common.client.recorded_questions import RecordedQuestions, recorded_questions
 from common.client.rows import AgentRow, InboxRow, row_of
 from common.client.view import QUERY_PATIENCE, answer_of
 from common.client.visibility import ASKING, quote, rows_of
@@ -25,7 +25,7 @@ QUESTIONS_TOLD, QUESTION_PATIENCE = 100, timedelta(seconds=1)
 ASKED_AT_ONCE = 20
 
 # How many answers of agents are kept.
-MAX_SAID = 5000
+MAX_ANSWERS = 5000
 # How far the policy file's clock may be from that of the agents, which count whole seconds.
 CLOCKS_DIFFER = timedelta(seconds=2)
 
@@ -64,7 +64,7 @@ class Inbox:
     def __init__(self, client: Client, floors: Floors) -> None:
         self._client, self._floors = client, floors
         # The answers of agents that had to be asked themselves; each is asked once.
-        self._said: dict[tuple[object, ...], tuple[ApprovalRequest, ...]] = {}
+        self._answers: dict[tuple[object, ...], tuple[ApprovalRequest, ...]] = {}
 
     async def open_requests(self, names: Set[str], limit: int) -> list[InboxRow]:
         """The open requests of the newest ``limit`` agents that ask anybody or, if given, one of ``names``.
@@ -135,13 +135,13 @@ class Inbox:
     ) -> tuple[Requests, Sequence[str]]:
         """What an agent asks, and whom, from it or its history; ``silent`` are queues without an answer."""
         key, is_cut = (row.run_id, row.waiting_for, *row.approvers), search_attributes.is_cut(row.waiting_for)
-        asked = self._said.get(key)
+        asked = self._answers.get(key)
         if asked is None:
             view = None if row.queue in silent else await approvals_of(self._client, row, QUERY_PATIENCE)
             if view is None:
                 silent.add(row.queue)
             known = set(search_attributes.parse_waiting_for_approvals(row.waiting_for))
-            found = (await recorded_of(self._client, row)).requests if view is None else view.open
+            found = (await recorded_questions(self._client, row)).requests if view is None else view.open
             is_whole = view is not None or (not is_cut and len(found) == len(known))
             if not is_whole:
                 # Nobody can say whom the other requests ask.
@@ -150,9 +150,9 @@ class Inbox:
                 return (requests if named or not names else []), row.approvers
             asked = tuple(each.model_copy(update={"plan": {}, "evidence": ()}) for each in found)
             if not is_cut and MORE not in row.approvers:
-                while len(self._said) >= MAX_SAID:
-                    self._said.pop(next(iter(self._said)))
-                self._said[key] = asked
+                while len(self._answers) >= MAX_ANSWERS:
+                    self._answers.pop(next(iter(self._answers)))
+                self._answers[key] = asked
         deciders = _deciders(self._judged(row, asked))
         if names and not names & set(deciders):
             return [], deciders
@@ -167,11 +167,11 @@ async def approvals_of(client: Client, row: AgentRow, patience: timedelta) -> Ap
     return await answer_of(client.get_workflow_handle(row.id), "approvals", ApprovalsView, patience)
 
 
-def gathered(rows: Iterable[InboxRow]) -> list[InboxRow]:
+def group_similar(rows: Iterable[InboxRow]) -> list[InboxRow]:
     """The rows, with one row for similar questions of a batch's agents: at the same node, of the same people.
 
     Visibility knows no more about a question. People who decide them together are shown each, grouped by
-    words and policies; see `common/client/asked.py`.
+    words and policies; see `common/client/batch_questions.py`.
     """
     found = dict[tuple[object, ...], InboxRow]()
     for row in rows:
@@ -192,12 +192,12 @@ async def open_questions(
     """
     free = asyncio.Semaphore(ASKED_AT_ONCE)
 
-    async def asked_by(row: AgentRow) -> Recorded | ApprovalsView:
+    async def asked_by(row: AgentRow) -> RecordedQuestions | ApprovalsView:
         view = await approvals_of(client, row, patience)
         if view is not None:
             return view
         async with free:
-            return await recorded_of(client, row)
+            return await recorded_questions(client, row)
 
     rows = list({row.id: row for row in rows}.values())
     found = dict[tuple[str, str], OpenQuestion]()

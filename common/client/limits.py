@@ -79,15 +79,15 @@ class OwnerQuota:
         self._counted[owner] = at, working + 1
 
 
-def check_room(description: WorkflowExecutionDescription, *, needless: bool) -> None:
-    """Check that an agent's history has room for a signal; one that is `needless` needs more room.
+def check_room(description: WorkflowExecutionDescription, *, nonessential: bool) -> None:
+    """Check that an agent's history has room for a signal; one that is `nonessential` needs more room.
 
     Raises:
         TooMuchSaidError: it has not.
     """
     events = description.history_length
     size = description.raw_description.workflow_execution_info.history_size_bytes
-    full = needless and (events >= MAX_EVENTS or size >= NEAR_BYTES)
+    full = nonessential and (events >= MAX_EVENTS or size >= NEAR_BYTES)
     if description.status is WorkflowExecutionStatus.RUNNING and (full or events >= MAX_STEERED_EVENTS):
         takes = "decisions and cancel" if events >= MAX_STEERED_EVENTS else TAKES
         raise TooMuchSaidError(
@@ -97,17 +97,17 @@ def check_room(description: WorkflowExecutionDescription, *, needless: bool) -> 
 
 
 async def send_past_limit(
-    client: Client, id: str, name: str, arguments: Sequence[Any], *, needless: bool
+    client: Client, id: str, name: str, arguments: Sequence[Any], *, nonessential: bool
 ) -> None:
     """Send an agent, as an update, what Temporal no longer takes as a signal; this needs a running worker.
 
-    What is `needless` is refused: delivered twice, it would mean something else.
+    What is `nonessential` is refused: delivered twice, it would mean something else.
 
     Raises:
         TooMuchSaidError: it was not sent; or no worker has taken it in time, but one still may.
     """
     full = f"agent {id} has had as many signals as Temporal takes into one history"
-    if needless:
+    if nonessential:
         raise TooMuchSaidError(
             f"{full}: wait until it starts afresh, or end it with {command('cancel', id)}."
         )

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, StringConstraints
 
-from common.in_words import InWords
+from common.error_message import ErrorMessage
 from common.notices.types import NoticeEvent
 from common.settings import Settings
 from common.watched_file import WatchedFile, file_of
@@ -24,17 +24,17 @@ _WEBHOOK = r"https?://[^\s]{1,2000}"
 Email = Annotated[
     str,
     StringConstraints(pattern=f"^{_EMAIL}$"),
-    InWords("must be an e-mail address such as ann@example.com"),
+    ErrorMessage("must be an e-mail address such as ann@example.com"),
 ]
 Slack = Annotated[
     str,
     StringConstraints(pattern=f"^{_SLACK}$"),
-    InWords("must be a user's id or a channel such as U0123ABCD or #approvals"),
+    ErrorMessage("must be a user's id or a channel such as U0123ABCD or #approvals"),
 ]
 Webhook = Annotated[
     str,
     StringConstraints(pattern=f"^{_WEBHOOK}$"),
-    InWords("must be an address, http:// or https://"),
+    ErrorMessage("must be an address, http:// or https://"),
 ]
 # A way by its name, for the people concerned, or followed by an address of its own.
 Way = Annotated[
@@ -42,7 +42,7 @@ Way = Annotated[
     StringConstraints(
         pattern=f"^(terminal|email|slack|webhook|email:{_EMAIL}|slack:{_SLACK}|webhook:{_WEBHOOK})$"
     ),
-    InWords(
+    ErrorMessage(
         "must be terminal, email, slack or webhook, or one of these with an address, as email:ann@example.com"
     ),
 ]

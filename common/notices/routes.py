@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from common.approval.groups import Directory
 from common.notices.people import TERMINAL, NoticesFile, Route, notices_file
-from common.notices.types import ASKS, Notice, NoticeEvent, Place
+from common.notices.types import ASKS, Destination, Notice, NoticeEvent
 from common.settings import Settings, SettingsError
 from common.watched_file import WatchedFile
 
@@ -18,7 +18,7 @@ MAX_PLACES = 100
 class Outlets:
     """Where a notice goes. `gap` names who is not reached; if anyone, it goes to the terminal, too."""
 
-    places: tuple[Place, ...] = ()
+    places: tuple[Destination, ...] = ()
     terminal: bool = False
     gap: str = ""
 
@@ -81,10 +81,10 @@ class Routes:
             # On the terminal, a decision shows in what follows from it.
             return Outlets(terminal=notice.event is not NoticeEvent.DECIDED)
         people = self._recipients(notice) if {"email", "slack", "webhook"} & set(route.ways) else []
-        places: dict[tuple[str, str], Place] = {}
+        places: dict[tuple[str, str], Destination] = {}
         for way in route.ways:
             kind, _, address = way.partition(":")
-            found = [Place(way=kind, address=address)] if address else self._of_people(kind, people)
+            found = [Destination(way=kind, address=address)] if address else self._of_people(kind, people)
             for place in found:
                 places.setdefault((place.way, place.address), place)
         gap = ", ".join(who for who in people if who not in {place.person for place in places.values()})
@@ -92,10 +92,10 @@ class Routes:
             gap = f"{len(places) - MAX_PLACES} of {len(places)} places: name a channel instead of people"
         return Outlets(tuple(places.values())[:MAX_PLACES], TERMINAL in route.ways or bool(gap), gap)
 
-    def _of_people(self, way: str, people: list[str]) -> list[Place]:
+    def _of_people(self, way: str, people: list[str]) -> list[Destination]:
         known = self._file.content().people
         return [
-            Place(way=way, address=address, person=who)
+            Destination(way=way, address=address, person=who)
             for who in people
             if who in known and (address := getattr(known[who], way, None))
         ]

@@ -136,13 +136,13 @@ class Told(BaseModel, frozen=True):
 
     # Every question's history holds it: if there is nothing else to say, only the request is written.
     @model_serializer(mode="wrap", when_used="json")
-    def _in_short(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _compact(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         told: dict[str, Any] = write(self)
         return self.asked if self.asked and told == {"elsewhere": False, "asked": self.asked} else told
 
     @model_validator(mode="before")
     @classmethod
-    def _at_length(cls, told: Any) -> Any:
+    def _expand(cls, told: Any) -> Any:
         is_short = isinstance(told, dict) and "question" in told
         return {"elsewhere": False, "asked": told} if is_short else told
 
@@ -169,7 +169,7 @@ class Told(BaseModel, frozen=True):
         return ApprovalRequest.model_validate({"origin": known["digest"], **known})
 
 
-class Place(BaseModel, frozen=True):
+class Destination(BaseModel, frozen=True):
     """Where a notice goes; the fields are those of its `Delivery`."""
 
     way: str
@@ -181,10 +181,10 @@ class Dispatch(SignedStart, frozen=True):
     """What a courier delivers, and where."""
 
     notice: Notice
-    places: tuple[Place, ...]
+    places: tuple[Destination, ...]
 
 
-class Receipt(BaseModel, frozen=True):
+class DeliveryReceipt(BaseModel, frozen=True):
     """The outcome of one delivery; `address` is masked, `reason` says why it was not delivered.
 
     `needless`: its question is not asked any more.
@@ -208,7 +208,7 @@ class DeliveryLog(BaseModel):
 
     agent: str
     event: NoticeEvent
-    receipts: list[Receipt] = Field(default_factory=list)
+    receipts: list[DeliveryReceipt] = Field(default_factory=list)
 
 
 # The type of the workflow that delivers one notice to all its destinations, through outages.

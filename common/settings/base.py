@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import ErrorDetails
 
-from common.grammar import PLAIN
+from common.grammar import PLAIN_NUMBER
 
 
 class SettingsError(ValueError):
@@ -41,8 +41,8 @@ def setting(variable: str, meaning: str, *, default: str = "", secret: bool = Fa
     return Field(default, validation_alias=variable, description=meaning, repr=not secret)
 
 
-def words_of(text: object) -> object:
-    """The words of a comma-separated list."""
+def split_commas(text: object) -> object:
+    """The values of a comma-separated list."""
     return (
         tuple(word for part in text.split(",") if (word := part.strip())) if isinstance(text, str) else text
     )
@@ -56,10 +56,10 @@ def _none_of(text: object) -> object:
     return None if text in ("", "none", "never") else text
 
 
-Words = Annotated[tuple[str, ...], BeforeValidator(words_of)]
+CommaList = Annotated[tuple[str, ...], BeforeValidator(split_commas)]
 Folder = Annotated[Path, BeforeValidator(_path_of)]
 File = Annotated[Path | None, BeforeValidator(_path_of)]
-Whole = Annotated[int, Field(ge=0, le=10**15), PLAIN]
+Whole = Annotated[int, Field(ge=0, le=10**15), PLAIN_NUMBER]
 # For a type that may be None: empty, `none` and `never` mean None.
 OR_NONE: Any = BeforeValidator(_none_of)
 

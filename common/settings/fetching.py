@@ -7,8 +7,8 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, PlainValidator
 
 from common.allowed_hosts import AllowedHosts
-from common.grammar import PLAIN
-from common.in_words import InWords
+from common.error_message import ErrorMessage
+from common.grammar import PLAIN_NUMBER
 from common.settings.base import Group, setting
 
 
@@ -31,11 +31,13 @@ class FetchSettings(Group):
         "User agent of the fetcher, for web sites and in robots.txt.",
         default="hibernaut/0.1",
     )
-    rate: Annotated[float, Field(gt=0, lt=1000), PLAIN] = setting(
+    rate: Annotated[float, Field(gt=0, lt=1000), PLAIN_NUMBER] = setting(
         "HIBERNAUT_FETCH_RATE", "How many requests a second one web host gets at most.", default="1"
     )
     search: Annotated[
-        str, Field(pattern=r"^(searxng:https?://\S+)?$"), InWords("must be searxng: and the address of one")
+        str,
+        Field(pattern=r"^(searxng:https?://\S+)?$"),
+        ErrorMessage("must be searxng: and the address of one"),
     ] = setting(
         "HIBERNAUT_SEARCH",
         "Search provider: `searxng:URL` asks a SearXNG instance. Empty: sitemaps, feeds and links of the "

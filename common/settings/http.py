@@ -15,15 +15,15 @@ from pydantic import (
     model_validator,
 )
 
-from common.grammar import PLAIN
-from common.settings.base import Group, setting, words_of
+from common.grammar import PLAIN_NUMBER
+from common.settings.base import Group, setting, split_commas
 
 # Addresses of this machine, and those that mean every interface, to which no link can lead.
 HERE = ("127.0.0.1", "::1", "localhost")
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104
 # With a symmetric algorithm, anyone who knows the key could make tokens; with these, only the issuer can.
 Asymmetric = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
-AtLeastOne = Annotated[int, Field(ge=1, le=10**15), PLAIN]
+AtLeastOne = Annotated[int, Field(ge=1, le=10**15), PLAIN_NUMBER]
 
 
 def is_safe(url: str) -> bool:
@@ -69,7 +69,7 @@ class HttpSettings(Group):
     oidc_audience: str = setting(
         "HIBERNAUT_OIDC_AUDIENCE", "What the tokens' `aud` must name.", default="hibernaut"
     )
-    oidc_algorithms: Annotated[tuple[Asymmetric, ...], BeforeValidator(words_of)] = setting(
+    oidc_algorithms: Annotated[tuple[Asymmetric, ...], BeforeValidator(split_commas)] = setting(
         "HIBERNAUT_OIDC_ALGORITHMS",
         "Signature algorithms of tokens; asymmetric ones only.",
         default="RS256,ES256",
@@ -84,7 +84,7 @@ class HttpSettings(Group):
         "Address of a Temporal Web UI that the gateway serves at `HIBERNAUT_CODEC_ORIGIN`, on this machine, "
         "to whoever has signed in. Empty: none. Set by `starter.py dev`.",
     )
-    hosts: Annotated[tuple[str, ...], BeforeValidator(words_of)] = setting(
+    hosts: Annotated[tuple[str, ...], BeforeValidator(split_commas)] = setting(
         "HIBERNAUT_HTTP_HOSTS",
         "Names by which the gateway may be asked, besides that in `HIBERNAUT_PUBLIC_URL`, `localhost` and "
         "numeric addresses; separated by commas, `gateway.agents.svc` for example.",

@@ -8,15 +8,15 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from common.grammar import PLAIN
+from common.grammar import PLAIN_NUMBER
 from common.settings.base import OR_NONE, Group, SettingsError, setting
 
 PROVIDERS = ("openai", "anthropic", "bedrock")
 
-Usd = Annotated[Decimal, Field(gt=0), PLAIN]
-Tokens = Annotated[int, Field(gt=0), PLAIN]
+Usd = Annotated[Decimal, Field(gt=0), PLAIN_NUMBER]
+Tokens = Annotated[int, Field(gt=0), PLAIN_NUMBER]
 # Written per million tokens, stored per token.
-Price = Annotated[Decimal, Field(ge=0), AfterValidator(lambda usd: usd / 1_000_000), PLAIN]
+Price = Annotated[Decimal, Field(ge=0), AfterValidator(lambda usd: usd / 1_000_000), PLAIN_NUMBER]
 
 
 def _prices_of(text: object) -> object:
@@ -52,7 +52,7 @@ class ModelSettings(Group):
         secret=True,
     )
     region: str = setting("HIBERNAUT_BEDROCK_REGION", "AWS region of `bedrock:` models.", default="us-east-1")
-    seconds: Annotated[float, Field(gt=0, le=600), PLAIN] = setting(
+    seconds: Annotated[float, Field(gt=0, le=600), PLAIN_NUMBER] = setting(
         "HIBERNAUT_MODEL_SECONDS",
         "How many seconds one exchange with a model may take, at most 600.",
         default="180",

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from common.settings.base import File, Group, Words, setting
+from common.settings.base import CommaList, File, Group, setting
 
 
 def _secret(word: str) -> str:
@@ -36,7 +36,7 @@ class NoticeSettings(Group):
         "Empty: `notices.json` in the data folder, if there is one; without it, notices go to the "
         "worker's terminal.",
     )
-    webhook_secrets: Annotated[Words, AfterValidator(_secrets)] = setting(
+    webhook_secrets: Annotated[CommaList, AfterValidator(_secrets)] = setting(
         "HIBERNAUT_WEBHOOK_SECRETS",
         "Secrets that sign webhooks, `whsec_…` (24 to 64 bytes in base64), separated by commas; all of "
         "them sign, so that receivers can switch in their own time. Empty: no webhooks.",

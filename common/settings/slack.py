@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from common.in_words import InWords
+from common.error_message import ErrorMessage
 from common.settings.base import Group, setting
 from common.settings.http import SafeUrl
 
@@ -19,8 +19,10 @@ def _with_slash(url: str) -> str:
 class SlackSettings(Group):
     """Slack. `api` ends with a slash."""
 
-    bot_token: Annotated[str, Field(pattern=r"^(xox[!-~]*)?$"), InWords("must begin with xox")] = setting(
-        "HIBERNAUT_SLACK_BOT_TOKEN", "The Slack app's bot token, `xoxb-…`. Empty: no Slack.", secret=True
+    bot_token: Annotated[str, Field(pattern=r"^(xox[!-~]*)?$"), ErrorMessage("must begin with xox")] = (
+        setting(
+            "HIBERNAUT_SLACK_BOT_TOKEN", "The Slack app's bot token, `xoxb-…`. Empty: no Slack.", secret=True
+        )
     )
     signing_secret: str = setting(
         "HIBERNAUT_SLACK_SIGNING_SECRET",
@@ -28,11 +30,13 @@ class SlackSettings(Group):
         "Slack's. Empty: that route takes nothing.",
         secret=True,
     )
-    app_token: Annotated[str, Field(pattern=r"^(xapp-[!-~]*)?$"), InWords("must begin with xapp-")] = setting(
-        "HIBERNAUT_SLACK_APP_TOKEN",
-        "The Slack app's app-level token, `xapp-…`, with which the gateway receives button presses by "
-        "Socket Mode, without a public address. Empty: no Socket Mode.",
-        secret=True,
+    app_token: Annotated[str, Field(pattern=r"^(xapp-[!-~]*)?$"), ErrorMessage("must begin with xapp-")] = (
+        setting(
+            "HIBERNAUT_SLACK_APP_TOKEN",
+            "The Slack app's app-level token, `xapp-…`, with which the gateway receives button presses by "
+            "Socket Mode, without a public address. Empty: no Socket Mode.",
+            secret=True,
+        )
     )
     api: Annotated[SafeUrl, AfterValidator(_with_slash)] = setting(
         "HIBERNAUT_SLACK_API",

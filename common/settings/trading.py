@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from common.grammar import PLAIN, Duration
+from common.grammar import PLAIN_NUMBER, Duration
 from common.settings.base import OR_NONE, Group, setting
 
 
@@ -19,7 +19,7 @@ class TradingSettings(Group):
         "address with `{symbol}` in it that answers JSON, `alpaca`, or `twelvedata`. Empty: a sample of real "
         "closes of 2008 and 2009.",
     )
-    speed: Annotated[float, Field(ge=0, le=1_000_000), PLAIN] = setting(
+    speed: Annotated[float, Field(ge=0, le=1_000_000), PLAIN_NUMBER] = setting(
         "HIBERNAUT_QUOTES_SPEED", "Days of the CSV file that pass in one day; 0 stands still.", default="1"
     )
     price: str = setting(

@@ -20,14 +20,16 @@ def open_logs(settings: Settings) -> None:
     """Log warnings and errors to stderr, in the format of the settings."""
     as_json = settings.telemetry.log == "json"
     handler = logging.StreamHandler()
-    handler.setFormatter(Discreet(JsonLines() if as_json else logging.Formatter(TEXT), settings.secrets))
+    handler.setFormatter(
+        RedactingFormatter(JsonLines() if as_json else logging.Formatter(TEXT), settings.secrets)
+    )
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     # In JSON, this information has its own fields.
     activity.logger.activity_info_on_message = not as_json
     workflow.logger.workflow_info_on_message = not as_json
 
 
-class Discreet(logging.Formatter):
+class RedactingFormatter(logging.Formatter):
     """Formats like another formatter, with secrets blacked out, even in errors of libraries."""
 
     def __init__(self, inner: logging.Formatter, secrets: frozenset[str]) -> None:

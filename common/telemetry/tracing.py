@@ -50,7 +50,7 @@ class Tracing:
         if str(resource.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
             resource = resource.merge(Resource({SERVICE_NAME: f"hibernaut-{process}"}))
         self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-        self._provider.add_span_processor(BatchSpanProcessor(Discreet(OTLPSpanExporter())))
+        self._provider.add_span_processor(BatchSpanProcessor(RedactingExporter(OTLPSpanExporter())))
         self.tracer = self._provider.get_tracer("hibernaut")
         self._root = _Traced(self.tracer)
 
@@ -71,7 +71,7 @@ class Tracing:
         last.join(LAST_SECONDS)
 
 
-class Discreet(SpanExporter):
+class RedactingExporter(SpanExporter):
     """Sends spans without error messages: these may quote what was read, which Temporal keeps encrypted."""
 
     def __init__(self, exporter: SpanExporter) -> None:
@@ -79,7 +79,7 @@ class Discreet(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send these spans; see `SpanExporter`."""
-        return self._exporter.export([_without_words(each) for each in spans])
+        return self._exporter.export([_without_messages(each) for each in spans])
 
     def shutdown(self) -> None:
         """See `SpanExporter`."""
@@ -90,7 +90,7 @@ class Discreet(SpanExporter):
         return self._exporter.force_flush(timeout_millis)
 
 
-def _without_words(span: ReadableSpan) -> ReadableSpan:
+def _without_messages(span: ReadableSpan) -> ReadableSpan:
     return ReadableSpan(
         name=span.name[:MAX_NAME],
         context=span.get_span_context(),

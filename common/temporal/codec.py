@@ -60,7 +60,7 @@ _SCHEDULED = re.compile(r"-\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 Span = tuple[datetime, datetime]
 ALWAYS: Span = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 
-# When a payload arrived that anybody with access to Temporal could have sent; `outside.py` sets it.
+# When a payload arrived that anybody with access to Temporal could have sent; set in `untrusted_payloads.py`.
 ARRIVED_AT: ContextVar[datetime | None] = ContextVar("arrived_at", default=None)
 
 
@@ -163,7 +163,7 @@ class EncryptingCodec(PayloadCodec, WithSerializationContext):
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
         """Decrypt each payload; one that may not be read comes out marked as refused."""
-        return await _each(self._admit, payloads)
+        return await _each(self._decode_one, payloads)
 
     def _seal(self, payload: Payload) -> Payload:
         key_id = self.cipher.key_id
@@ -179,7 +179,7 @@ class EncryptingCodec(PayloadCodec, WithSerializationContext):
         }
         return Payload(metadata=metadata, data=self.cipher.seal(plain, _bound(self._agent, key_id), key_id))
 
-    def _admit(self, payload: Payload) -> Payload:
+    def _decode_one(self, payload: Payload) -> Payload:
         encoding = payload.metadata.get("encoding")
         if encoding == REFUSED:
             return payload

@@ -19,9 +19,9 @@ from common.object_store import open_store
 from common.settings import Settings, SettingsError
 from common.telemetry.spans import client_interceptors
 from common.temporal.codec import EncryptingCodec, load_codec
+from common.temporal.connect_errors import why_connect_failed
 from common.temporal.converter import AgentPayloadConverter, EncodedFailures, ShortFailures
 from common.temporal.payload_store import PayloadStore
-from common.temporal.unreached import why_unreached
 from common.temporal.waiting_proxy import WaitingProxy
 
 DEFAULT_ADDRESS = "localhost:7233"
@@ -137,7 +137,7 @@ async def connect(
             ),
         )
     except (RPCError, RuntimeError) as error:
-        why = why_unreached(error, config.get("tls"))
+        why = why_connect_failed(error, config.get("tls"))
         raise CannotConnectError(
             f"cannot reach Temporal at {target.address} ({target.why}): {why}."
         ) from error

@@ -21,7 +21,7 @@ PATCHES = "TemporalChangeVersion"
 
 
 @dataclass(frozen=True)
-class Deed:
+class Operation:
     """Something that was done (from an event) or would be done (from a command).
 
     Attributes:
@@ -45,8 +45,8 @@ class Deed:
 class Difference:
     """The first thing that the code does differently; `expected` is what history has, None if nothing."""
 
-    expected: Deed | None
-    now: Deed | None
+    expected: Operation | None
+    now: Operation | None
 
     @property
     def node(self) -> str:
@@ -56,8 +56,8 @@ class Difference:
 
 def first_difference(history: Sequence[HistoryEvent], recording: Recording) -> Difference | None:
     """Where the code first does something other than was done; None if no such place is found."""
-    calls: list[Deed] = []
-    missed: list[Deed] = []
+    calls: list[Operation] = []
+    missed: list[Operation] = []
     for task, done in _done(history).items():
         if not any(step.task == task for step in recording.steps):
             break
@@ -93,13 +93,13 @@ def _asked(attributes: Any) -> list[tuple[str, str]]:
     return parse_waiting_for_approvals(json.loads(value.data)) if value and value.data else []
 
 
-def _key(deed: Deed | None) -> tuple[str, ...] | None:
-    return deed.key if deed else None
+def _key(operation: Operation | None) -> tuple[str, ...] | None:
+    return operation.key if operation else None
 
 
-def _done(history: Sequence[HistoryEvent]) -> dict[int, list[Deed]]:
+def _done(history: Sequence[HistoryEvent]) -> dict[int, list[Operation]]:
     """What was done in completed tasks, by the event with which the task started."""
-    tasks: dict[int, list[Deed]] = {}
+    tasks: dict[int, list[Operation]] = {}
     started: dict[int, int] = {}
     for event in history:
         if event.HasField("workflow_task_completed_event_attributes"):
@@ -107,74 +107,74 @@ def _done(history: Sequence[HistoryEvent]) -> dict[int, list[Deed]]:
             started[event.event_id], tasks[begun] = begun, []
         attributes = getattr(event, event.WhichOneof("attributes") or "")
         task = started.get(getattr(attributes, "workflow_task_completed_event_id", 0))
-        deed = _of_event(event, attributes)
-        if task is not None and deed is not None:
-            tasks[task].append(deed)
+        operation = _of_event(event, attributes)
+        if task is not None and operation is not None:
+            tasks[task].append(operation)
     return tasks
 
 
-def _does(recording: Recording, task: int) -> Iterator[Deed]:
+def _does(recording: Recording, task: int) -> Iterator[Operation]:
     """What the code does in a task, without timers that it also ends there: these leave no event."""
     commands = [each for step in recording.steps if step.task == task for each in step.commands]
     begun = {each.start_timer.seq for each in commands if each.HasField("start_timer")}
     brief = begun & {each.cancel_timer.seq for each in commands if each.HasField("cancel_timer")}
     for command in commands:
         seq = command.start_timer.seq or command.cancel_timer.seq
-        deed = None if seq in brief else _of_command(command)
-        if deed is not None:
-            yield deed
+        operation = None if seq in brief else _of_command(command)
+        if operation is not None:
+            yield operation
 
 
-def _of_event(event: HistoryEvent, attributes: Any) -> Deed | None:
+def _of_event(event: HistoryEvent, attributes: Any) -> Operation | None:
     kind = (event.WhichOneof("attributes") or "").removesuffix("_event_attributes")
     node = _node(event.event_group_markers)
-    deed: Deed | None = None
+    operation: Operation | None = None
     match kind:
         case "activity_task_scheduled":
             name, id = attributes.activity_type.name, attributes.activity_id
-            deed = _activity(name, id, attributes.input.payloads)
+            operation = _activity(name, id, attributes.input.payloads)
         case "timer_started":
-            deed = _timer(attributes.start_to_fire_timeout)
+            operation = _timer(attributes.start_to_fire_timeout)
         case "start_child_workflow_execution_initiated":
-            deed = _child(attributes.workflow_type.name, attributes.workflow_id)
+            operation = _child(attributes.workflow_type.name, attributes.workflow_id)
         case "signal_external_workflow_execution_initiated":
-            deed = _signal(attributes.signal_name, attributes.workflow_execution.workflow_id)
+            operation = _signal(attributes.signal_name, attributes.workflow_execution.workflow_id)
         case "upsert_workflow_search_attributes":
             names = sorted(attributes.search_attributes.indexed_fields)
-            deed = None if names == [PATCHES] else _attributes(names)
+            operation = None if names == [PATCHES] else _attributes(names)
         case "marker_recorded":
-            deed = _marker(attributes)
+            operation = _marker(attributes)
         case "workflow_execution_continued_as_new":
-            deed = _plain("a fresh history")
+            operation = _plain("a fresh history")
         case _ if kind in _PLAIN:
-            deed = _plain(_PLAIN[kind])
-    return deed and replace(deed, node=node or deed.node, event=event.event_id)
+            operation = _plain(_PLAIN[kind])
+    return operation and replace(operation, node=node or operation.node, event=event.event_id)
 
 
-def _of_command(command: WorkflowCommand) -> Deed | None:
+def _of_command(command: WorkflowCommand) -> Operation | None:
     kind = command.WhichOneof("variant") or ""
     body = getattr(command, kind)
-    deed: Deed | None = None
+    operation: Operation | None = None
     match kind:
         case "schedule_activity":
-            deed = _activity(body.activity_type, body.activity_id, body.arguments)
+            operation = _activity(body.activity_type, body.activity_id, body.arguments)
         case "schedule_local_activity":
-            deed = _activity(body.activity_type, body.activity_id, body.arguments, local=True)
+            operation = _activity(body.activity_type, body.activity_id, body.arguments, local=True)
         case "start_timer":
-            deed = _timer(body.start_to_fire_timeout)
+            operation = _timer(body.start_to_fire_timeout)
         case "start_child_workflow_execution":
-            deed = _child(body.workflow_type, body.workflow_id)
+            operation = _child(body.workflow_type, body.workflow_id)
         case "signal_external_workflow_execution":
-            deed = _signal(body.signal_name, body.workflow_execution.workflow_id)
+            operation = _signal(body.signal_name, body.workflow_execution.workflow_id)
         case "upsert_workflow_search_attributes":
-            deed = _attributes(sorted(body.search_attributes.indexed_fields))
+            operation = _attributes(sorted(body.search_attributes.indexed_fields))
         case "set_patch_marker":
-            deed = _plain(f"the patch {body.patch_id!r}")
+            operation = _plain(f"the patch {body.patch_id!r}")
         case "continue_as_new_workflow_execution":
-            deed = _plain("a fresh history")
+            operation = _plain("a fresh history")
         case _ if kind in _PLAIN:
-            deed = _plain(_PLAIN[kind])
-    return deed and replace(deed, node=_node(command.event_group_markers) or deed.node)
+            operation = _plain(_PLAIN[kind])
+    return operation and replace(operation, node=_node(command.event_group_markers) or operation.node)
 
 
 # Events and commands that are fully described by their type. Those not named here are not compared in a
@@ -197,33 +197,33 @@ _PLAIN = {
 }
 
 
-def _activity(name: str, id: str, argument: Iterable[Payload], *, local: bool = False) -> Deed:
+def _activity(name: str, id: str, argument: Iterable[Payload], *, local: bool = False) -> Operation:
     node = id.partition("/")[0] if "/" in id else ""
     kind = "local activity" if local else "activity"
-    return Deed(f"the {kind} {name} ({id})", (kind, name, id), node, tuple(argument), local)
+    return Operation(f"the {kind} {name} ({id})", (kind, name, id), node, tuple(argument), local)
 
 
-def _timer(span: Duration) -> Deed:
-    return Deed(f"a timer of {span.ToTimedelta()}", ("timer",))
+def _timer(span: Duration) -> Operation:
+    return Operation(f"a timer of {span.ToTimedelta()}", ("timer",))
 
 
-def _child(kind: str, id: str) -> Deed:
-    return Deed(f"the child workflow {kind} ({id})", ("child", kind, id))
+def _child(kind: str, id: str) -> Operation:
+    return Operation(f"the child workflow {kind} ({id})", ("child", kind, id))
 
 
-def _signal(name: str, to: str) -> Deed:
-    return Deed(f"the signal {name} to {to}", ("signal",))
+def _signal(name: str, to: str) -> Operation:
+    return Operation(f"the signal {name} to {to}", ("signal",))
 
 
-def _attributes(names: Iterable[str]) -> Deed:
-    return Deed(f"the search attributes {', '.join(names)}", ("attributes",))
+def _attributes(names: Iterable[str]) -> Operation:
+    return Operation(f"the search attributes {', '.join(names)}", ("attributes",))
 
 
-def _plain(what: str) -> Deed:
-    return Deed(what, (what,))
+def _plain(what: str) -> Operation:
+    return Operation(what, (what,))
 
 
-def _marker(attributes: Any) -> Deed | None:
+def _marker(attributes: Any) -> Operation | None:
     """What a marker of the SDK stands for: a local activity that has ended, or a patch."""
     match attributes.marker_name:
         case "core_patch":

@@ -23,14 +23,14 @@ class PayloadGuard(Interceptor):
     """For every worker of agents: what the server would refuse fails with a reason.
 
     Answers to queries stay in their message, since reading an agent must not write to the store. References
-    in signals that cannot be followed are refused (`outside.py`).
+    in signals that cannot be followed are refused (`untrusted_payloads.py`).
     """
 
     def __init__(self) -> None:
         # Imported here because only a worker needs it: it loads what a client does not need.
-        from common.temporal.outside import mark_outside
+        from common.temporal.untrusted_payloads import mark_untrusted
 
-        mark_outside()
+        mark_untrusted()
 
     def workflow_interceptor_class(self, input: WorkflowInterceptorClassInput) -> type[_Guarded]:
         """The interceptor around each agent."""

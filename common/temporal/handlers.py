@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from temporalio import workflow
 
 
-class ShowsHandlers(ABCMeta):
+class HandlerDirMeta(ABCMeta):
     """Metaclass of a workflow base class whose `_handlers` lists its handlers: `dir` shows only these.
 
     It also shows the names that a workflow's own class defines. Outside the sandbox, where the SDK checks the

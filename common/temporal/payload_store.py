@@ -52,7 +52,7 @@ _SEGMENT_BYTES = 180
 
 Result = TypeVar("Result")
 
-# Whether anybody with access to Temporal could have sent the payload being decoded; `outside.py` sets it.
+# Whether anybody with access to Temporal could have sent this payload; set in `untrusted_payloads.py`.
 FROM_OUTSIDE: ContextVar[bool] = ContextVar("from_outside", default=False)
 
 

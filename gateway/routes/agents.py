@@ -14,7 +14,7 @@ from pydantic import Field
 
 from common.agents.agent import AgentState
 from common.archive.search import FoundAgent
-from common.client.filters import AgentFilter, Words
+from common.client.filters import AgentFilter, FilterText
 from common.client.inbox import QUESTION_PATIENCE, QUESTIONS_TOLD, with_questions
 from common.client.rows import InboxRow
 from common.client.subjects import name_subjects
@@ -40,7 +40,7 @@ FINDABLE = r"^[\p{L}\p{M}\p{N}_ .:@/+=,#-]{1,200}$"
 class Listing(AgentFilter, frozen=True):
     """The query of `/agents`."""
 
-    zone: Words | None = Field("UTC", description="Time zone of since and until.")
+    zone: FilterText | None = Field("UTC", description="Time zone of since and until.")
     limit: int = Field(100, ge=1, le=1000, description="The newest so many.")
 
 

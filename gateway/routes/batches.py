@@ -9,9 +9,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from common.client.asked import AllAnswered, AskedPage, ShownQuestion, is_of
+from common.client.batch_decisions import MAX_DECIDED, BatchAnswer, Sees, new_token
+from common.client.batch_questions import AllAnswered, AskedPage, ShownQuestion, is_of
 from common.client.errors import NoSuchAgentError
-from common.client.gathered import MAX_DECIDED, Answer, Sees, new_token
 from gateway.auth.authentication import Decider, Reader, Subject
 from gateway.auth.authorization import require_visible
 from gateway.routes.steering import Key
@@ -47,7 +47,7 @@ async def decide_questions(
     the same key, and each counts once.
     """
     token = f"http {subject.id} {hashlib.sha256(key.encode()).hexdigest()}" if key else new_token()
-    said = Answer(
+    said = BatchAnswer(
         batch=id,
         verdict=body.verdict,
         note=body.note,
@@ -59,7 +59,7 @@ async def decide_questions(
     return await answer(parts, said, body.questions)
 
 
-async def answer(parts: Gateway, said: Answer, shown: Sequence[ShownQuestion]) -> AllAnswered:
+async def answer(parts: Gateway, said: BatchAnswer, shown: Sequence[ShownQuestion]) -> AllAnswered:
     """Decide questions of a batch, and return the outcome of each."""
     results = await parts.patient_gathered.answer(said, shown)
     for each in results:

@@ -16,7 +16,7 @@ from starlette.responses import RedirectResponse, Response
 
 from common.agents.kinds import KINDS, shown_as
 from common.agents.states import AgentState, RunStatus
-from common.approval.plan_view import Around, show_plan
+from common.approval.plan_view import RenderContext, show_plan
 from common.approval.types import ApprovalRequest, DecisionStatus
 from common.client.client import AgentClient
 from common.client.errors import AgentClientError
@@ -254,7 +254,7 @@ async def _agent_page(
     subject, here = visitor.subject, _address(view.id)
     files, result = await parts.files.listed(view.id), None
     if isinstance(view.result, dict):
-        result = show_plan(view.result, shown_as(view.kind, view.result), Around(files=files))
+        result = show_plan(view.result, shown_as(view.kind, view.result), RenderContext(files=files))
     asked = []
     for each in view.requests:
         sent = given if given and _is_for(given, each) else None

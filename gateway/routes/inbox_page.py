@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from common.client.asked import asked_item
+from common.client.batch_questions import asked_item
 from common.client.inbox import OpenQuestion, node_of
 from common.client.rows import InboxRow
 from common.client.tokens import Scope

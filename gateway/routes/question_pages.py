@@ -12,8 +12,8 @@ from starlette.responses import Response
 
 from common.approval.signed import sign, verify
 from common.approval.types import DecisionStatus, Verdict
-from common.client.asked import AskedItem, AskedPage, ShownQuestion
-from common.client.gathered import Answer, new_token
+from common.client.batch_decisions import BatchAnswer, new_token
+from common.client.batch_questions import AskedItem, AskedPage, ShownQuestion
 from common.client.inbox import node_of
 from common.client.tokens import Scope
 from gateway.auth.sessions import Visiting, Visitor, session_form
@@ -151,7 +151,7 @@ async def _read(request: Request, parts: Gateway, visitor: Visitor, batch: str) 
 
 
 async def _decide(request: Request, parts: Gateway, visitor: Visitor, batch: str, sent: Sent) -> Response:
-    said = Answer(
+    said = BatchAnswer(
         batch=batch,
         verdict=Verdict(sent.verdict),
         note=sent.note,

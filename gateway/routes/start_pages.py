@@ -12,8 +12,8 @@ from pydantic_core import to_json
 from starlette.responses import RedirectResponse, Response
 
 from common.agents.kinds import KINDS, Kind
+from common.client.batch_decisions import new_token
 from common.client.errors import NoSuchAgentError, StartRefusedError, TooManyAgentsError
-from common.client.gathered import new_token
 from common.client.tokens import Scope
 from common.digest import digest
 from common.names import UnusableValueError

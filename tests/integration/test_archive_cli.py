@@ -10,7 +10,7 @@ import boto3
 import pytest
 from temporalio.client import WorkflowHistory
 
-from common.approval.acts import ACTS, Act
+from common.approval.action_log import ACTS, Act
 from common.digest import digest_bytes
 from common.object_store import open_store
 from common.temporal.connect import data_converter

@@ -12,8 +12,8 @@ import pytest
 
 from cli.dev_server import DevServer
 from common.approval.types import ApprovalsView
-from common.client import gathered
-from common.client.gathered import NOT_THERE
+from common.client import batch_decisions
+from common.client.batch_decisions import NOT_THERE
 from testing.waiting import eventually
 from tests.support.batch_world import BatchWorld, open_batches
 from tests.support.patience import patient
@@ -145,8 +145,8 @@ async def test_questions_of_a_batch_are_decided_together_each_on_its_own_digest(
 
     # With no worker, questions are read from history; decisions are safe with Temporal, and count later.
     monkeypatch.undo()
-    monkeypatch.setattr(gathered, "ASKING_PATIENCE", timedelta(seconds=0.5))
-    monkeypatch.setattr(gathered, "OUTCOME_PATIENCE", timedelta(seconds=0.5))
+    monkeypatch.setattr(batch_decisions, "ASKING_PATIENCE", timedelta(seconds=0.5))
+    monkeypatch.setattr(batch_decisions, "OUTCOME_PATIENCE", timedelta(seconds=0.5))
     await batches.stage.rest()
     safe = await post("ann", "three", shown(items, "anew", "q2", "q3", "q4"), verdict="reject", note="no")
     assert (safe["counted"], safe["waiting"]) == (0, 4)

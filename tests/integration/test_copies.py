@@ -28,7 +28,7 @@ from cli.copying.state import CopyState, describe_copy, end_copy
 from cli.output import CommandError
 from common.agents.auditor import AuditInput
 from common.agents.buyer import BuyerInput
-from common.approval.acts import ActLog
+from common.approval.action_log import ActionLog
 from common.approval.types import Verdict
 from common.client.client import AgentClient
 from common.client.filters import AgentFilter
@@ -304,7 +304,7 @@ async def test_where_the_end_of_a_copy_is_damaged_the_youngest_sound_state_comes
         await folder.comes_back()
         assert folder.rows(DATABASE) == comes_back
         assert f"what the copy has of {DATABASE} is damaged at its end" in capsys.readouterr().err
-        assert (ActLog.of(folder.settings).restored_to() or until) < until
+        assert (ActionLog.of(folder.settings).restored_to() or until) < until
         shutil.rmtree(folder.path)
     _damage(earlier)
     folder.path.mkdir()

@@ -11,7 +11,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.delivery.slack import Slack
 from cli.dev_server import free_port
-from common.approval.acts import ActLog
+from common.approval.action_log import ActionLog
 from common.notices.types import Delivery, NoticeEvent, SlackUpdate
 from tests.support.patience import patient
 from tests.support.slack.checks import parsed, texts
@@ -112,7 +112,7 @@ async def test_after_a_restore_of_the_server_a_post_is_looked_for_first(world: S
     delivery = delivery_of("forgotten", None, "C0GENERAL")
     before = datetime.now(UTC)
     first = await world.post(delivery)
-    ActLog.of(world.world.settings).note_restore(before)
+    ActionLog.of(world.world.settings).note_restore(before)
     try:
         assert await world.post(delivery) == first
         other = await world.post(delivery_of("not forgotten", None, "C0GENERAL"))

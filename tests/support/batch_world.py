@@ -13,9 +13,9 @@ from temporalio.client import WorkflowHandle
 
 from cli.dev_server import DevServer
 from common.agents.batch_agent import BatchInput
-from common.client.asked import AskedItem
+from common.client.batch_decisions import BatchDecisions
+from common.client.batch_questions import AskedItem
 from common.client.client import AgentClient
-from common.client.gathered import Gathered
 from common.client.tokens import Scope, TokenFile
 from testing.waiting import eventually
 from tests.support.agents.brief_input import BriefInput
@@ -33,7 +33,7 @@ class BatchWorld:
 
     def __post_init__(self) -> None:
         self.agents = AgentClient(self.stage.client, self.world.settings, self.stage.signer)
-        self.gathered = Gathered(self.stage.client, self.agents)
+        self.gathered = BatchDecisions(self.stage.client, self.agents)
 
     def as_(self, who: str) -> dict[str, str]:
         """The headers of a person's request."""

@@ -17,7 +17,7 @@ LONG = timedelta(seconds=60)
 # everywhere: a worker that drops a run loses the queries of that moment, so waiting longer would be in vain.
 PLACES: dict[str, dict[str, object]] = {
     "cli.agents": {"MOMENT": LONG.total_seconds()},
-    "common.client.gathered": {"ASKING_PATIENCE": LONG, "OUTCOME_PATIENCE": LONG},
+    "common.client.batch_decisions": {"ASKING_PATIENCE": LONG, "OUTCOME_PATIENCE": LONG},
     "gateway.decisions": {"OUTCOME_PATIENCE": LONG},
     "gateway.request_view": {"PATIENCE": LONG},
     "gateway.views": {"PAGE_PATIENCE": QUERY_PATIENCE},

@@ -14,8 +14,8 @@ from common.agent_objects import is_artifact, objects_of
 from common.artifacts import ArtifactRef, ArtifactStore
 from common.digest import digest_bytes
 from common.files import write_atomically
+from common.legacy_data import LegacyArtifacts, forget_legacy
 from common.object_store import FolderStore, ObjectStore
-from common.old_data import OldArtifacts, forget_old
 from common.sealed_store import SealedStore
 from common.settings import Settings
 
@@ -78,9 +78,9 @@ def test_a_reference_of_before_is_written_as_it_was_and_still_read(tmp_path: Pat
     page = tmp_path / "fetching" / "pages" / digest_bytes(b"one")[:32] / "page.json"
     write_atomically(page, b"{}")
     assert ArtifactStore.of(settings).get(ref) == b"old"
-    assert forget_old(settings, ["one"]) == []
+    assert forget_legacy(settings, ["one"]) == []
     assert (page.exists(), ArtifactStore.of(settings).get(ref)) == (False, b"old")
-    assert OldArtifacts.of(settings).forget(["two", "three"]) == [3]
+    assert LegacyArtifacts.of(settings).forget(["two", "three"]) == [3]
     with pytest.raises(ApplicationError, match="is not in the store"):
         ArtifactStore.of(settings).get(ref)
 

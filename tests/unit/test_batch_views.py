@@ -27,9 +27,9 @@ from common.agents.batch import (
 from common.agents.states import RunStatus
 from common.approval.signing import Signer
 from common.artifacts import ArtifactRef
-from common.client.asked import AskedItem, is_item, shape_of
+from common.client.batch_questions import AskedItem, is_item, shape_of
 from common.client.batches import percent
-from common.client.inbox import gathered
+from common.client.inbox import group_similar
 from common.client.rows import InboxRow
 from common.client.view import AgentView
 from common.key_ring import KeyRing
@@ -140,7 +140,7 @@ def test_what_agents_of_a_batch_ask_alike_is_one_row() -> None:
         row("a.6", digest="", request_id="…"),
         row("a.7"),
     ]
-    assert [(each.id, each.count) for each in gathered(rows)] == [
+    assert [(each.id, each.count) for each in group_similar(rows)] == [
         ("a.1", 3), ("a.3", 1), ("a.4", 1), ("a.5", 1), ("c.1", 1), ("alone", 1), ("alone", 1), ("a.6", 1),
     ]  # fmt: skip
 

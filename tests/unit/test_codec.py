@@ -207,12 +207,12 @@ def test_unknown_key_ids_do_not_make_the_file_be_parsed_again(tmp_path: Path, mo
     parsed = []
     monkeypatch.setattr("common.key_ring.parse_keys", lambda *args: parsed.append(args) or {})
     forged = Payload(metadata={"encoding": b"binary/encrypted", KEY_ID: b"none"})
-    assert [reason_of(running._admit(forged)) for _ in range(3)] == ["unknown key 'none'"] * 3
+    assert [reason_of(running._decode_one(forged)) for _ in range(3)] == ["unknown key 'none'"] * 3
     assert parsed == []
     file = key_file(settings(tmp_path))
     file.write_text("")
     os.utime(file, ns=(1, 1))  # a file system with coarse times must not hide the change
-    running._admit(forged)
+    running._decode_one(forged)
     assert len(parsed) == 1
 
 

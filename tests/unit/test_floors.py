@@ -313,7 +313,7 @@ def test_the_first_rule_that_fits_kind_and_owner_counts(groups: Path) -> None:
             {"approvers": ("ann",), "escalate_to": ("eve",)},
             {"escalate_to": ("@treasury",)},
         ),
-        # Too few: nobody decides, and `gap` says why.
+        # Too few: nobody decides, and `too_few_approvers` says why.
         ({"quorum": 2}, {"approvers": ("ann",)}, {"approvers": (), "quorum": 2}),
         (
             {"approvers": ["ann", "bob"]},

@@ -19,7 +19,7 @@ from common.agents.recruiter import RecruiterInput
 from common.agents.states import RunStatus
 from common.approval.diff_view import DIFF_LINES
 from common.approval.plan_parts import Changes, File
-from common.approval.plan_view import Around, show_plan
+from common.approval.plan_view import RenderContext, show_plan
 from common.approval.types import ApprovalPolicy, ApprovalRequest, Verdict
 from common.approval.values import plain, ref_of
 from common.artifacts import ArtifactStore
@@ -241,7 +241,7 @@ def test_a_diff_is_fetched_cut_and_told_apart(tmp_path: Path) -> None:
     store = ArtifactStore(FolderStore(tmp_path))
     lines = ["--- a/x", "+++ b/x", "@@ -1 +1 @@", "-old", "+new", " same"] + [" more"] * DIFF_LINES
     ref = store.put("\n".join(lines).encode()).model_dump()
-    shown = show_plan({"diff": ref, "listing": ref, "files": 1}, None, Around(store)).items
+    shown = show_plan({"diff": ref, "listing": ref, "files": 1}, None, RenderContext(store)).items
     assert [each.name for each in shown] == ["files", "listing", "diff"]
     assert isinstance(shown[1].part, File)
     changes = shown[2].part
@@ -256,7 +256,7 @@ def test_a_diff_is_fetched_cut_and_told_apart(tmp_path: Path) -> None:
         "same",
     ]
     assert changes.diff.left_out == 6
-    [missing] = show_plan({"diff": {"sha256": "0" * 64, "size": 1}}, None, Around(store)).items
+    [missing] = show_plan({"diff": {"sha256": "0" * 64, "size": 1}}, None, RenderContext(store)).items
     assert isinstance(missing.part, Changes)
     assert "not in the object store" in missing.part.diff.missing
     for hostile in ("../" * 20 + "etc/passwd", "0" * 63 + "/", "0" * 65):

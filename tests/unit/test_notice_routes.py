@@ -13,7 +13,7 @@ from common.approval.groups import Directory
 from common.approval.types import ApprovalPolicy, ApprovalRequest, Decision, Verdict, Vote
 from common.notices.people import NoticesFile, approvers_in_slack, notices_file
 from common.notices.routes import Routes
-from common.notices.types import Notice, NoticeEvent, Place, agent_of, courier_id, masked
+from common.notices.types import Destination, Notice, NoticeEvent, agent_of, courier_id, masked
 from common.settings import Settings, SettingsError
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -24,10 +24,10 @@ PEOPLE = {
     "owner-1": {"email": "owner@example.com"},
 }
 ANN, BOB, OWNER = (
-    Place(way="email", address=f"{name}@example.com", person=who)
+    Destination(way="email", address=f"{name}@example.com", person=who)
     for name, who in (("ann", "ann"), ("bob", "bob"), ("owner", "owner-1"))
 )
-OPS = Place(way="slack", address="#ops")
+OPS = Destination(way="slack", address="#ops")
 
 
 def settings_with(folder: Path, file: Any, **more: str) -> Settings:
@@ -81,12 +81,12 @@ def notice(event: NoticeEvent = NoticeEvent.ASKED, **changes: Any) -> Notice:
         ([{"events": ["failed"], "ways": ["slack:#ops"]}], notice(NoticeEvent.FAILED), (OPS,), False),
         ([{"events": ["failed"], "ways": ["slack:#ops"]}], notice(NoticeEvent.STUCK), (), True),
         # A way that reaches one of two: the other is named on the terminal.
-        ([{"ways": ["slack"]}], notice(), (Place(way="slack", address="U0ANN", person="ann"),), True),
+        ([{"ways": ["slack"]}], notice(), (Destination(way="slack", address="U0ANN", person="ann"),), True),
         ([{"ways": ["email"]}], notice(NoticeEvent.FAILED, owner="nobody"), (), True),
     ],
 )
 def test_the_first_route_that_fits_says_the_ways(
-    tmp_path: Path, routes: list[Any], told: Notice, places: tuple[Place, ...], terminal: bool
+    tmp_path: Path, routes: list[Any], told: Notice, places: tuple[Destination, ...], terminal: bool
 ) -> None:
     """Approvers hear what they may decide, the owner all else; whoever is not reached is named."""
     outlets = Routes.load(settings_with(tmp_path, {"people": PEOPLE, "routes": routes})).outlets(told)

@@ -23,7 +23,7 @@ from common.agents.kinds import KINDS, shown_as
 from common.approval.markdown_view import MAX_CHARACTERS, markdown_html
 from common.approval.plan_parts import Bullets, Changes, File, Prose, Records, Table
 from common.approval.plan_text import plan_lines, whole_lines
-from common.approval.plan_view import Around, show_plan, without_paths
+from common.approval.plan_view import RenderContext, show_plan, without_paths
 from common.approval.signing import Signer
 from common.approval.types import ApprovalPolicy, ApprovalRequest
 from common.approval.values import facts_in_words, label_of
@@ -141,11 +141,11 @@ def test_the_files_of_an_agent_are_named_and_their_folder_is_not() -> None:
     }  # fmt: skip
     kind = shown_as("contract-auditor", result)
     assert without_paths(result, kind)["report"] == {"html": "contracts.html"}
-    shown = show_plan(result, kind, Around(files=["contracts.html"]))
+    shown = show_plan(result, kind, RenderContext(files=["contracts.html"]))
     assert shown.items[0].part.items == [File("contracts.html", "files/contracts.html", "")]  # type: ignore[union-attr]
     assert "/srv" not in "\n".join(whole_lines(shown))
     assert "/srv/data/a/contracts.html" in "\n".join(
-        whole_lines(show_plan(result, kind, Around(is_local=True)))
+        whole_lines(show_plan(result, kind, RenderContext(is_local=True)))
     )
 
 
@@ -165,7 +165,7 @@ def test_a_result_begins_with_its_page_and_says_nothing_of_what_is_blank() -> No
         "report": {"sarif": "/d/a.sarif", "undo": "/d/b.patch", "html": "/d/c.html"},
     }  # fmt: skip
     files = show_plan(
-        result, shown_as("contract-auditor", result), Around(files=["a.sarif", "b.patch", "c.html"])
+        result, shown_as("contract-auditor", result), RenderContext(files=["a.sarif", "b.patch", "c.html"])
     )
     assert isinstance(files.items[0].part, Bullets)
     assert [(each.name, each.about) for each in files.items[0].part.items if isinstance(each, File)] == [

@@ -22,7 +22,7 @@ from activities.auditor.scan.records import KeepRequest, Recalled, RecallRequest
 from activities.auditor.scan.result_cache import ResultCache
 from common.digest import digest_bytes
 from common.object_store import FolderStore
-from common.owned import owned_prefix
+from common.owner_cache import owner_cache_prefix
 from tests.support.auditor.scan_bench import ScanBench
 
 FLAWED = "import os\n"
@@ -175,7 +175,7 @@ def test_a_file_that_an_analyser_failed_on_or_that_changed_meanwhile_is_not_kept
 def test_what_cannot_be_read_of_it_is_scanned_again(keeper: Keeper, harm: str) -> None:
     """Nothing but time is lost with what is kept, whatever became of it."""
     keeper.keep()
-    [kept] = keeper.objects.list(owned_prefix("ann"))
+    [kept] = keeper.objects.list(owner_cache_prefix("ann"))
     data = keeper.objects.get(kept.key)
     broken = {
         "cut": data[: len(data) // 2],
@@ -194,7 +194,7 @@ def test_it_is_bounded(keeper: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(result_cache, "MAX_TREES", 2)
     for pattern in ("a", "b", "c"):
         keeper.keep(keeper.tree(include=[pattern]))
-    assert len(list(keeper.objects.list(owned_prefix("ann")))) == 2
+    assert len(list(keeper.objects.list(owner_cache_prefix("ann")))) == 2
     assert keeper.recall(keeper.tree(include=["a"])).known == 0
     assert keeper.recall(keeper.tree(include=["c"])).known == 5
     monkeypatch.setattr(result_cache, "MAX_BYTES", 0)

@@ -20,11 +20,10 @@ from temporalio.testing import ActivityEnvironment
 from common.approval.groups import Directory
 from common.client.diagnosis import Diagnosis
 from common.settings import Settings, SettingsError
-from common.telemetry.logs import TEXT, JsonLines
-from common.telemetry.logs import Discreet as DiscreetLines
+from common.telemetry.logs import TEXT, JsonLines, RedactingFormatter
 from common.telemetry.metrics import open_runtime
 from common.telemetry.spans import span
-from common.telemetry.tracing import CARRIERS, MAX_NAME, Discreet
+from common.telemetry.tracing import CARRIERS, MAX_NAME, RedactingExporter
 from common.temporal.connect import connect
 from gateway import census
 from gateway.metrics import Metrics
@@ -47,7 +46,7 @@ def test_secrets_are_blacked_out_whoever_says_them(inner: logging.Formatter) -> 
             "HIBERNAUT_OPENAI_KEY": "sk-live-1234",
         }
     )
-    lines = DiscreetLines(inner, settings.secrets)
+    lines = RedactingFormatter(inner, settings.secrets)
     for secret in (KEY, OTHER, 'with"quote-and-\\', "sk-live-1234"):
         for line in (written(lines, f"x{secret}y"), written(lines, "oh", ValueError(f"no {secret} here"))):
             assert "***" in line
@@ -103,7 +102,7 @@ def test_spans_leave_without_the_words_of_failures() -> None:
     """Their type stays; names that others chose are cut."""
     kept = InMemorySpanExporter()
     provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(SimpleSpanProcessor(Discreet(kept)))
+    provider.add_span_processor(SimpleSpanProcessor(RedactingExporter(kept)))
     with (
         pytest.raises(ValueError, match="private"),
         provider.get_tracer("t").start_as_current_span("n" * 1000, attributes={"id": "a-1"}),

@@ -17,14 +17,14 @@ from temporalio.worker import Replayer
 from activities.mail.outbox import LetterRecord, Outbox
 from cli.revival import revived_input
 from common.agent_objects import objects_of
-from common.approval.acts import ActLog
+from common.approval.action_log import ActionLog
 from common.approval.types import ApprovalPolicy, Authorization
 from common.archive.anchor import ArchiveAnchor
 from common.archive.index import IndexQuery
 from common.archive.layout import ARCHIVIST, SCHEDULE, Head
 from common.client.client import AgentClient
 from common.client.view import patient_view_of
-from common.owned import owned_prefix
+from common.owner_cache import owner_cache_prefix
 from common.settings import Settings
 from common.temporal.connect import data_converter
 from testing.waiting import eventually
@@ -196,13 +196,15 @@ async def test_an_owner_is_forgotten_whole_and_others_stay(stage: ArchiveStage) 
         await eventually(lambda each=each: listed(each))
     outbox = Outbox(stage.store, stage.signer)
     letters = [entered(outbox, handle.id) for handle in (mine[0], theirs, asleep)]
-    acts = ActLog(stage.store)
+    acts = ActionLog(stage.store)
     for handle in (mine[0], theirs, asleep):
         key = f"{handle.id}:act:d"
-        acts.admit(Authorization(key=key, policy=ApprovalPolicy(), requester="", votes=()), handle.id)
+        acts.record_or_refuse(
+            Authorization(key=key, policy=ApprovalPolicy(), requester="", votes=()), handle.id
+        )
     own = [stage.own_objects(handle) for handle in (mine[0], theirs, live)]
     for owner in ("owner-1", "owner-2"):
-        stage.store.put(f"{owned_prefix(owner)}auditor/tree.gz", b"what audits keep of a tree")
+        stage.store.put(f"{owner_cache_prefix(owner)}auditor/tree.gz", b"what audits keep of a tree")
 
     erased = await stage.forget("owner-1")
     assert (erased.live, erased.archived, erased.index_rows, erased.held) == (2, 2, 2, 0)
@@ -214,7 +216,10 @@ async def test_an_owner_is_forgotten_whole_and_others_stay(stage: ArchiveStage) 
         assert [each.key for each in stage.store.list("") if handle.id in each.key] == []
     assert [outbox.find(each.token) for each in letters] == [None, letters[1], None]
     assert [act.agent for act in acts.since(datetime.fromtimestamp(0, UTC))] == [theirs.id]
-    assert [len(list(stage.store.list(owned_prefix(owner)))) for owner in ("owner-1", "owner-2")] == [0, 1]
+    assert [len(list(stage.store.list(owner_cache_prefix(owner)))) for owner in ("owner-1", "owner-2")] == [
+        0,
+        1,
+    ]
     assert erased.artifacts == 2
     assert [objects_of(stage.store, [each.id]) for each in (mine[0], theirs, live)] == [[], own[1], []]
     [row] = stage.archived.index.find(IndexQuery())

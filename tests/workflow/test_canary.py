@@ -14,7 +14,7 @@ from temporalio.common import RetryPolicy
 from cli.dev_server import DevServer
 from common.agents.agent import Notebook
 from common.approval.types import ApprovalPolicy
-from common.client.recorded import recorded_of
+from common.client.recorded_questions import recorded_questions
 from common.client.rows import row_of
 from common.errors import permanent
 from common.settings import Settings
@@ -99,7 +99,7 @@ async def test_a_secret_is_found_nowhere_where_encryption_is_on(
         await stage.rest()
         # What is asked can be read from history by whoever has the keys, while no worker runs.
         row = row_of(await asking.describe())
-        [recorded] = (await recorded_of(stage.client, row)).requests
+        [recorded] = (await recorded_questions(stage.client, row)).requests
         assert recorded.question == f"{CANARY}?"
         said = "".join(capfd.readouterr()) + caplog.text
         database = sorted(tmp_path.glob("temporal.db*"))

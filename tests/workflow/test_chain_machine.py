@@ -206,13 +206,13 @@ def _believes_every_envelope(patch: pytest.MonkeyPatch) -> None:
 
 
 def _loses_votes_with_a_fresh_history(patch: pytest.MonkeyPatch) -> None:
-    real = Approvals._taken_up
+    real = Approvals._resumed
 
-    def taken_up(self: Approvals, question: str, plan: Any) -> ApprovalRequest | None:
+    def resumed(self: Approvals, question: str, plan: Any) -> ApprovalRequest | None:
         request = real(self, question, plan)
         return self._gate.update(request.id, votes=()) if request else None
 
-    patch.setattr(Approvals, "_taken_up", taken_up)
+    patch.setattr(Approvals, "_resumed", resumed)
 
 
 def _acts_on_old_facts(patch: pytest.MonkeyPatch) -> None:

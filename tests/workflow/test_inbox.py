@@ -15,8 +15,8 @@ from activities.delivery.notices import Notices
 from common.approval.floors import UNREADABLE, policy_file
 from common.approval.types import ApprovalPolicy
 from common.client import inbox
+from common.client.batch_decisions import BatchDecisions
 from common.client.client import AgentClient
-from common.client.gathered import Gathered
 from common.client.rows import InboxRow
 from common.temporal.search_attributes import MORE
 from testing.waiting import eventually
@@ -75,7 +75,7 @@ async def test_people_see_whom_the_policy_asks_now(stage: Stage) -> None:
     stage.notices = Notices(floors=stage.authority.floors)  # type: ignore[assignment]
     await stage.work()
     agents = AgentClient(stage.client, stage.settings, stage.signer)
-    gathered, file = Gathered(stage.client, agents), policy_file(stage.settings)
+    gathered, file = BatchDecisions(stage.client, agents), policy_file(stage.settings)
     policy = ApprovalPolicy(approvers=("ann", "bob"), reminders=(timedelta(days=1), timedelta(days=2)))
     agent = await stage.start(ErrandInput(policy=policy))
     asked = await stage.asked(agent)

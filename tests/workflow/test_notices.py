@@ -34,10 +34,10 @@ from common.notices.types import (
     COURIER,
     Delivery,
     DeliveryLog,
+    Destination,
     Dispatch,
     Notice,
     NoticeEvent,
-    Place,
     SlackPost,
     SlackUpdate,
     Told,
@@ -316,8 +316,8 @@ async def test_a_way_that_is_away_for_a_day_is_given_up_and_noted(
     agent = await stage.start(ErrandInput())
     await stage.asked(agent)
     places = (
-        Place(way="webhook", address=receiver.url("/hook")),
-        Place(way="email", address="ann@example.com", person="ann"),
+        Destination(way="webhook", address=receiver.url("/hook")),
+        Destination(way="email", address="ann@example.com", person="ann"),
     )
     courier = await stage.skipper.client.start_workflow(
         "courier",

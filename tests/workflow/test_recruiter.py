@@ -269,7 +269,7 @@ async def test_nothing_is_lost_when_history_starts_afresh(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Open questions, mails, decisions, held slots, the approval: all come along, run after run."""
-    monkeypatch.setattr(History, "has_grown", property(lambda self: self._calls._sequence > 4))
+    monkeypatch.setattr(History, "should_start_afresh", property(lambda self: self._calls._sequence > 4))
     agent = await office.sent_out(4)
     await office.writes(agent, "c1", "What does it pay?")
     pay = await office.question(agent, "Answer c1")

@@ -21,7 +21,15 @@ from common.approval.signed import sign_start
 from common.approval.types import ApprovalPolicy, ApprovalRequest, Verdict
 from common.artifacts import ArtifactStore
 from common.notices.routes import Routes
-from common.notices.types import NO_LONGER_ASKED, Delivery, Dispatch, Notice, NoticeEvent, Place, courier_id
+from common.notices.types import (
+    NO_LONGER_ASKED,
+    Delivery,
+    Destination,
+    Dispatch,
+    Notice,
+    NoticeEvent,
+    courier_id,
+)
 from common.settings import Settings
 from common.temporal.connect import connect
 from testing.waiting import eventually
@@ -197,7 +205,7 @@ async def test_messages_of_an_agent_that_is_terminated_lose_their_buttons(stage:
         "courier",
         sign_start(
             "courier",
-            Dispatch(notice=notice, places=(Place(way="slack", address="C0GENERAL"),)),
+            Dispatch(notice=notice, places=(Destination(way="slack", address="C0GENERAL"),)),
             stage.signer,
         ),
         id=courier_id(notice.id),

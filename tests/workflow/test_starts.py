@@ -20,7 +20,7 @@ from common.archive.layout import ARCHIVIST, ERASER, ArchiveRequest, Erased, Era
 from common.artifacts import ArtifactRef
 from common.key_ring import KeyRing
 from common.mail import MAILROOM, MailroomRequest
-from common.notices.types import COURIER, Dispatch, Notice, NoticeEvent, Place
+from common.notices.types import COURIER, Destination, Dispatch, Notice, NoticeEvent
 from testing.waiting import eventually
 from tests.support.archive.stage import ArchiveStage, archive_stage
 from workflows.batch_page import BatchPage
@@ -45,7 +45,7 @@ def requests() -> dict[str, SignedStart]:
     return {
         ARCHIVIST: ArchiveRequest(older_than=timedelta()),
         ERASER: EraseRequest(owner="victim", until=now),
-        COURIER: Dispatch(notice=NOTICE, places=(Place(way="email", address="a@example.com"),)),
+        COURIER: Dispatch(notice=NOTICE, places=(Destination(way="email", address="a@example.com"),)),
         MAILROOM: MailroomRequest(),
         PAGE: PageRequest(
             parent="p",

@@ -25,7 +25,7 @@ from testing.waiting import eventually
 from tests.support.agents.talker import Talker
 from tests.support.agents.talker_doubles import TalkInput, TestModel
 from tests.support.stage import OWNER, Stage, state_is
-from workflows.core.thinking import told_model
+from workflows.core.thinking import model_in_instruction
 
 MODEL = "openai:in-process"
 
@@ -207,7 +207,7 @@ async def test_people_switch_the_model_of_a_running_agent_in_words(desk: Desk) -
 )
 def test_only_words_that_are_nothing_but_a_model_name_one(words: str, model: str | None) -> None:
     """A wish that happens to speak of models switches nothing."""
-    assert told_model(words) == model
+    assert model_in_instruction(words) == model
 
 
 async def test_a_budget_is_raised_by_others_than_the_one_it_binds_and_only_so_far(desk: Desk) -> None:

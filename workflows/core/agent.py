@@ -42,7 +42,7 @@ from common.approval.types import ApprovalPolicy, ApprovalRequest, ApprovalsView
 from common.artifacts import ArtifactRef
 from common.mail import IncomingMail
 from common.notices.types import NoticeEvent
-from common.temporal.handlers import ShowsHandlers
+from common.temporal.handlers import HandlerDirMeta
 from workflows.core.answers import Answers
 from workflows.core.approval import Approvals, Premises
 from workflows.core.batch import Batches, agents_of, calling
@@ -60,7 +60,7 @@ from workflows.core.calls import (
     Result,
 )
 from workflows.core.display import Display, cause_of, owner
-from workflows.core.final_check import Acted, Action, Actions
+from workflows.core.final_check import Action, ActionResult, Actions
 from workflows.core.gate import Gate, Outcome, Plan
 from workflows.core.history import History
 from workflows.core.notify import Notifier
@@ -68,7 +68,7 @@ from workflows.core.preconditions import Look, Preconditions
 from workflows.core.premises import Exact, Premise, SameDigest, StillTrue, Within
 from workflows.core.signals import UnreadableSignalError, read_signal, receipt_asked
 from workflows.core.sleep import Sleep
-from workflows.core.thinking import THINK, Thinking, told_model
+from workflows.core.thinking import THINK, Thinking, model_in_instruction
 from workflows.core.watchdog import OpenCall
 
 __all__ = [
@@ -80,8 +80,8 @@ __all__ = [
     "QUICK",
     "READ",
     "THINK",
-    "Acted",
     "Action",
+    "ActionResult",
     "Agent",
     "CallPolicy",
     "Exact",
@@ -104,7 +104,7 @@ MAX_TOLD = 50
 MAX_RECEIPTS = 50
 
 
-class Agent(Generic[Input, Memory], metaclass=ShowsHandlers):
+class Agent(Generic[Input, Memory], metaclass=HandlerDirMeta):
     """A durable agent.
 
     A subclass defines `__init__` under `@workflow.init` and `run` under `@workflow.run`, both taking its own
@@ -243,7 +243,7 @@ class Agent(Generic[Input, Memory], metaclass=ShowsHandlers):
             Why it woke.
         """
         woken = await self._sleep.until(until, wake_on, waiting_for, quietly)
-        self._approvals.move_on()
+        self._approvals.drop_remembered_answers()
         return woken
 
     async def ask(
@@ -279,7 +279,7 @@ class Agent(Generic[Input, Memory], metaclass=ShowsHandlers):
         """
         await self._approvals.withdraw(plan, why)
 
-    async def act(self, action: Action[Result]) -> Acted[Result]:
+    async def act(self, action: Action[Result]) -> ActionResult[Result]:
         """Do something destructive: check the approval, fetch the facts again, then act at once.
 
         Each attempt begins with a new validation, even if the one before never started. An unknown outcome is
@@ -388,7 +388,7 @@ class Agent(Generic[Input, Memory], metaclass=ShowsHandlers):
                 self._approvals.decide(value)
             case "tell":
                 self._carried.told = [*self._carried.told, value][-MAX_TOLD:]
-                self._carried.model = told_model(value) or self._carried.model
+                self._carried.model = model_in_instruction(value) or self._carried.model
                 self.note(f"was told: {value}")
                 return self.hear(value)
             case "undelivered":

@@ -39,9 +39,9 @@ class Answers:
     def commit(self) -> None:
         """Drop the current task's last answer: memory reflects it, as the task asks again."""
         if any(task is asyncio.current_task() for task, _ in self._given):
-            self.move_on()
+            self.drop_remembered()
 
-    def move_on(self) -> None:
+    def drop_remembered(self) -> None:
         """Drop the answers to the current task and to tasks that have ended: memory reflects them.
 
         Answers from the previous history that were not taken are dropped too: they answer nothing later.

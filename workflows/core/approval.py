@@ -35,7 +35,7 @@ from workflows.core.answers import Answers
 from workflows.core.calls import QUICK, Calls
 from workflows.core.deadlines import timed
 from workflows.core.display import Display, Wait, owner
-from workflows.core.gate import Gate, Outcome, Plan, Step
+from workflows.core.gate import DueStep, Gate, Outcome, Plan
 from workflows.core.history import History, wait_until
 from workflows.core.notify import Notifier
 from workflows.core.preconditions import Preconditions
@@ -66,7 +66,7 @@ class Approvals:
 
     def __post_init__(self) -> None:
         # Requests that were open when history started afresh; the agent comes back to each.
-        self._left_open = list(self._gate.memory.open)
+        self._unresumed = list(self._gate.memory.open)
 
     async def ask(
         self,
@@ -80,13 +80,13 @@ class Approvals:
     ) -> Outcome[Plan]:
         """See `Agent.ask`. A question that is not `resumable` keeps history from starting afresh."""
         self._answers.commit()
-        request = self._taken_up(question, plan)
+        request = self._resumed(question, plan)
         if request is None and (answer := self._answers.take(question, plan)) is not None:
             outcome = Outcome.of(answer, type(plan))
         else:
             if request is None:
                 if not self._history.remembers:
-                    await self._close_left_open()
+                    await self._close_unresumed()
                 await self._preconditions.met(resumable=resumable)
             draft = gate.first_request(question, plan, policy, (*caveats(), *evidence), owner())
             self._answers.forget(question, draft.origin)
@@ -103,14 +103,14 @@ class Approvals:
         self._calls.has_begun = True
         return outcome
 
-    def move_on(self) -> None:
+    def drop_remembered_answers(self) -> None:
         """Note that the agent has slept: its memory reflects the answers it got."""
-        self._answers.move_on()
+        self._answers.drop_remembered()
 
     async def carry_over(self, now: bool) -> None:
         """See `Agent.carry_over`."""
-        self.move_on()
-        while now or self._history.has_grown:
+        self.drop_remembered_answers()
+        while now or self._history.should_start_afresh:
             if self._history.at_rest():
                 # Nothing may run between this check and the end: a call begun in between would be lost.
                 self._history.start_afresh()
@@ -184,20 +184,20 @@ class Approvals:
         if times and workflow.now() < times[-1] + PREMISES_FRESH_FOR:
             raise permanent("NotLooked", f"{request_id} was looked at just now")
 
-    def _taken_up(self, question: str, plan: BaseModel) -> ApprovalRequest | None:
+    def _resumed(self, question: str, plan: BaseModel) -> ApprovalRequest | None:
         """The request for this question that was open when history started afresh; None if there is none."""
-        for id in self._left_open:
+        for id in self._unresumed:
             request = self._gate.memory.open[id]
             if (request.question, request.origin) == (question, digest(plan)):
-                self._left_open.remove(id)
+                self._unresumed.remove(id)
                 return request
         return None
 
-    async def _close_left_open(self) -> None:
+    async def _close_unresumed(self) -> None:
         """Close requests left open by the previous history: `run` asks something else instead."""
-        for id in self._left_open:
+        for id in self._unresumed:
             await self._close_unanswered(self._gate.memory.open[id], "asked anew")
-        self._left_open = []
+        self._unresumed = []
 
     async def _close_unanswered(self, request: ApprovalRequest, words: str) -> None:
         self._gate.close(request.id, words, workflow.now())
@@ -217,7 +217,7 @@ class Approvals:
             request = request.under(told.policy).warned(told.gap)
         self._gate.open(request)
         self._display.note(f"asks: {request.question}", request=id, digest=request.digest)
-        await self._notifier.tell_page(list(self._gate.memory.open.values()))
+        await self._notifier.report_open_questions(list(self._gate.memory.open.values()))
         return id
 
     async def _ended(
@@ -248,7 +248,7 @@ class Approvals:
         couriers = self._carried.couriers.pop(request.id, None)
         if couriers is not None:
             await self._notifier.tell(NoticeEvent.DECIDED, words, request, couriers)
-        await self._notifier.tell_page(list(self._gate.memory.open.values()))
+        await self._notifier.report_open_questions(list(self._gate.memory.open.values()))
 
     async def _outcome(self, id: str, kind: type[Plan], resumable: bool) -> Outcome[Plan]:
         """Sleep until the open request is decided, reminding and escalating on the way."""
@@ -277,16 +277,16 @@ class Approvals:
                     request = self._gate.memory.open[id]
                     wait.approvers = request.deciders
                 elif due is not None and due <= now:
-                    if step is Step.EXPIRE:
+                    if step is DueStep.EXPIRE:
                         plan = kind.model_validate(request.plan)
                         return Outcome(OutcomeVerdict.EXPIRED, request, plan)
-                    request = await self._climb(request, step)
+                    request = await self._remind_or_escalate(request, step)
                     wait.approvers = request.deciders
                 self._display.show()
 
-    async def _climb(self, request: ApprovalRequest, step: Step) -> ApprovalRequest:
+    async def _remind_or_escalate(self, request: ApprovalRequest, step: DueStep) -> ApprovalRequest:
         """Remind people or escalate to others; return the updated request."""
-        if step is Step.ESCALATE:
+        if step is DueStep.ESCALATE:
             request = self._gate.update(request.id, escalated=True)
             event, words = NoticeEvent.ESCALATION, f"escalated to {', '.join(request.policy.escalate_to)}"
         else:

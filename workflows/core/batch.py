@@ -135,7 +135,7 @@ class Batches:
             judged=tuple(each.results for each in state.judged),
             open=tuple(f"{self._prefix(state)}{number}" for number in state.open),
         )
-        found: Gathered = await self._calls.watched(BatchPages.gather, request, READ)
+        found: Gathered = await self._calls.execute_watched(BatchPages.gather, request, READ)
         return found
 
     async def _begin(
@@ -199,18 +199,18 @@ class Batches:
             width=page.width,
         )
         opened = OpenRequest(id=f"{self._prefix(state)}{page.report.number}", request=request)
-        await self._calls.watched(BatchPages.open_page, opened, READ)
+        await self._calls.execute_watched(BatchPages.open_page, opened, READ)
 
     async def _list_more(self, state: BatchState) -> None:
         more, state.more = tuple(state.more), []
         request = ListRequest(more=more, kind=state.work.kind, earlier=state.listed)
-        state.add(await self._calls.watched(BatchListing.list_items, request, LONG))
+        state.add(await self._calls.execute_watched(BatchListing.list_items, request, LONG))
         self._show(state)
 
     async def _try_again(self, state: BatchState) -> None:
         judged = tuple(state.judged)
         request = RetryRequest(judged=judged, agents=bool(state.work.kind))
-        found = await self._calls.watched(BatchListing.try_again, request, LONG)
+        found = await self._calls.execute_watched(BatchListing.try_again, request, LONG)
         # Pages that ended meanwhile were appended after those just searched.
         rest = state.judged[len(judged) :]
         state.tried_again(found.pages, [*found.judged, *rest], found.set_aside)
@@ -247,13 +247,13 @@ class Batches:
             for each in pages
         )
         request = PollRequest(parent=workflow.info().workflow_id, pages=looked)
-        for report in (await self._calls.watched(BatchPages.poll, request, READ)).reports:
+        for report in (await self._calls.execute_watched(BatchPages.poll, request, READ)).reports:
             self.reported(report)
 
-    async def _to_page(self, state: BatchState, number: int, send: Callable[[Any], Any]) -> bool:
+    async def _to_page(self, state: BatchState, number: int, message: Callable[[Any], Any]) -> bool:
         """Send something to a page; return whether it still runs."""
         handle: Any = workflow.get_external_workflow_handle(f"{self._prefix(state)}{number}")
-        return await self._calls.reached(send(handle))
+        return await self._calls.send(message(handle))
 
     def _prefix(self, state: BatchState) -> str:
         return page_prefix(workflow.info().workflow_id, state.run)

@@ -15,7 +15,7 @@ from temporalio import workflow
 from temporalio.common import Priority, RetryPolicy
 from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exception
 
-from common.approval.types import AT_LENGTH
+from common.approval.types import WITH_FIELD_NAMES
 from common.errors import permanent
 from workflows.core.display import Display
 
@@ -149,9 +149,9 @@ class Calls:
             self._display.show()
         else:
             self._display.show_after_wait()
-        return await self.watched(activity, argument, policy)
+        return await self.execute_watched(activity, argument, policy)
 
-    async def watched(self, activity: Any, argument: BaseModel, policy: CallPolicy) -> Any:
+    async def execute_watched(self, activity: Any, argument: BaseModel, policy: CallPolicy) -> Any:
         """Run an activity, paused or not; a call that does not get through marks its agent stuck.
 
         Most calls succeed at once, and a timer costs two events in history. So only a call that heartbeats or
@@ -168,12 +168,12 @@ class Calls:
             if is_cancelled_exception(error) or is_permanent(error):
                 raise
             pause = getattr(error.cause, "next_retry_delay", None) or policy.retry.initial_interval
-        with self.counted(), watch(name, self._display.node_name, policy.stuck_after, since):
+        with self.count_under_way(), watch(name, self._display.node_name, policy.stuck_after, since):
             await workflow.sleep(pause)
             return await self.execute(activity, argument, replace(policy, local=False))
 
     @contextmanager
-    def counted(self) -> Iterator[None]:
+    def count_under_way(self) -> Iterator[None]:
         """Count the block as a call under way."""
         self.under_way += 1
         try:
@@ -181,9 +181,9 @@ class Calls:
         finally:
             self.under_way -= 1
 
-    async def reached(self, sending: Coroutine[Any, Any, None]) -> bool:
+    async def send(self, sending: Coroutine[Any, Any, None]) -> bool:
         """Send something to another workflow; return whether that was running."""
-        with self.counted():
+        with self.count_under_way():
             try:
                 await sending
             except FailureError as error:
@@ -198,14 +198,14 @@ class Calls:
         id = f"{self._display.node_name}/{self._sequence}"
         if not policy.local:
             # Without defaults: a field that a later version adds must not break the replay of older agents.
-            body = argument.model_dump_json(exclude_defaults=True, context=AT_LENGTH).encode()
+            body = argument.model_dump_json(exclude_defaults=True, context=WITH_FIELD_NAMES).encode()
             if len(body) > MAX_ARGUMENT_BYTES:
                 told = f"{activity.__name__}: {len(body)} bytes; hand over an artifact"
                 raise permanent("ArgumentTooLarge", told)
             id += f"/{hashlib.sha256(body).hexdigest()[:12]}"
         task = asyncio.current_task()
         cancelled_before = task.cancelling() if task else 0
-        with self.counted():
+        with self.count_under_way():
             result = await self._run(activity, argument, policy, id)
         if task and task.cancelling() > cancelled_before:
             # The SDK waits for the call to end; if the call succeeds, the cancellation would be lost.

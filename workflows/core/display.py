@@ -16,7 +16,7 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 from common.agents.agent import AgentState, AgentStatus, Carried
 from common.temporal import search_attributes
 from workflows.core import notebook
-from workflows.core.watchdog import OpenCall, Watchdog, is_collected
+from workflows.core.watchdog import OpenCall, Watchdog, is_evicted
 
 _Values = dict[SearchAttributeKey[Any], Any]
 
@@ -86,7 +86,7 @@ class Display:
         finally:
             self._waits.remove(wait)
             # After the last wait, the next call or wait updates the attributes; after others, nothing would.
-            if self._waits and not is_collected():
+            if self._waits and not is_evicted():
                 self.show()
 
     @property

@@ -24,15 +24,15 @@ from workflows.core.agent import Agent
 from workflows.core.display import cause_of
 
 
-class TellEnd(Interceptor):
+class EndNotifier(Interceptor):
     """Has each agent report its end and show its details in the Web UI; for every worker and replay."""
 
-    def workflow_interceptor_class(self, input: WorkflowInterceptorClassInput) -> type[_TellEnd]:
+    def workflow_interceptor_class(self, input: WorkflowInterceptorClassInput) -> type[_EndNotifier]:
         """The interceptor around each workflow."""
-        return _TellEnd
+        return _EndNotifier
 
 
-class _TellEnd(WorkflowInboundInterceptor):
+class _EndNotifier(WorkflowInboundInterceptor):
     async def execute_workflow(self, input: ExecuteWorkflowInput) -> Any:
         agent = workflow.instance()
         if not isinstance(agent, Agent):

@@ -55,7 +55,7 @@ class Action(Generic[Result]):
 
 
 @dataclass(frozen=True)
-class Acted(Generic[Result]):
+class ActionResult(Generic[Result]):
     """The result of an action, or the drifts that stopped it. Never both."""
 
     result: Result | None = None
@@ -93,7 +93,7 @@ class Actions:
         self._notifier = notifier
         self._approvals = approvals
 
-    async def act(self, action: Action[Result]) -> Acted[Result]:
+    async def act(self, action: Action[Result]) -> ActionResult[Result]:
         """See `Agent.act`."""
         await self._display.while_paused()
         approval = action.approval
@@ -109,7 +109,7 @@ class Actions:
         """See `Agent.action_key`."""
         return f"{workflow.info().workflow_id}:{self._display.node_name}:{digest(plan)}"
 
-    async def _done(self, attempts: _Attempts[Result]) -> Acted[Result]:
+    async def _done(self, attempts: _Attempts[Result]) -> ActionResult[Result]:
         """Attempt until there is a result, a drift, or a failure for good."""
         policy, since = attempts.action.policy, workflow.now()
         if policy.lasting:
@@ -119,7 +119,7 @@ class Actions:
             return acted
         watch, name = self._display.watchdog.watch, attempts.action.activity.__name__
         # Counted as under way between attempts too: its outcome must not be lost to a fresh history.
-        with self._calls.counted(), watch(name, self._display.node_name, policy.stuck_after, since):
+        with self._calls.count_under_way(), watch(name, self._display.node_name, policy.stuck_after, since):
             pause = timedelta(seconds=1)
             while acted is None:
                 self._display.show()
@@ -128,7 +128,7 @@ class Actions:
                 acted = await self._attempt(attempts)
         return acted
 
-    async def _attempt(self, attempts: _Attempts[Result]) -> Acted[Result] | None:
+    async def _attempt(self, attempts: _Attempts[Result]) -> ActionResult[Result] | None:
         """Validate and act once; None if another attempt is needed."""
         action, argument = attempts.action, attempts.argument
         facts, drifts = await self._validated(action)
@@ -141,7 +141,7 @@ class Actions:
         fenced = action.fence(argument, facts) if action.fence else argument
         fresh = replace(action.policy, schedule_to_start=action.freshness)
         try:
-            return Acted(await self._calls.execute(action.activity, fenced, fresh))
+            return ActionResult(await self._calls.execute(action.activity, fenced, fresh))
         except ActivityError as error:
             if is_cancelled_exception(error):
                 raise
@@ -161,9 +161,9 @@ class Actions:
             attempts.unknown = True
             self._display.note(f"{name}: outcome unknown ({cause_of(error)}); looks what happened")
         found = await self._looked_up(action, argument)
-        return Acted(found) if found else None
+        return ActionResult(found) if found else None
 
-    async def _given_up(self, tried: _Attempts[Result], drifts: list[Drift]) -> Acted[Result] | None:
+    async def _given_up(self, tried: _Attempts[Result], drifts: list[Drift]) -> ActionResult[Result] | None:
         """The result of an attempt that took effect after all; else the drifts; None if there are none.
 
         Waits until no attempt can take effect any more. Looks up the action even if history has no attempt: a
@@ -174,7 +174,7 @@ class Actions:
             await workflow.sleep(action.settles)
         looks = tried.unknown or workflow.patched("looks-before-giving-up")
         if looks and (found := await self._looked_up(action, tried.argument)):
-            return Acted(found)
+            return ActionResult(found)
         if not drifts:
             return None
         self._approvals.void(action.approval, "what it rested on has changed")
@@ -182,12 +182,12 @@ class Actions:
             self._display.note(f"drift: {each.premise}: {each.reason}", request=action.approval.request.id)
         told = "; ".join(f"{each.premise}: {each.reason}" for each in drifts)
         await self._notifier.tell(NoticeEvent.DRIFT, f"{action.approval.request.question} Not done: {told}")
-        return Acted(drifts=drifts)
+        return ActionResult(drifts=drifts)
 
     async def _looked_up(self, action: Action[Result], argument: BaseModel) -> Result | None:
         """The result of an attempt with unknown outcome; the lookup is retried until it gets an answer."""
         lookup = action.lookup
-        found: Result | None = await self._calls.watched(lookup, argument, READ) if lookup else None
+        found: Result | None = await self._calls.execute_watched(lookup, argument, READ) if lookup else None
         return found
 
     async def _validated(self, action: Action[Any]) -> tuple[dict[str, Any], list[Drift]]:

@@ -193,7 +193,7 @@ class Gate:
         return sum(len(queue) for id, queue in memory.waiting.items() if id not in memory.open)
 
 
-class Step(Enum):
+class DueStep(Enum):
     """What falls due while a request is open."""
 
     EXPIRE = "expire"
@@ -201,25 +201,25 @@ class Step(Enum):
     REMIND = "remind"
 
 
-def next_step(request: ApprovalRequest) -> tuple[Step, datetime | None]:
+def next_step(request: ApprovalRequest) -> tuple[DueStep, datetime | None]:
     """What falls due next for an open request, and when; None means never."""
-    steps: list[tuple[datetime, Step]] = []
+    steps: list[tuple[datetime, DueStep]] = []
     if request.expires_at:
-        steps.append((request.expires_at, Step.EXPIRE))
+        steps.append((request.expires_at, DueStep.EXPIRE))
     if request.escalate_at and not request.escalated:
-        steps.append((request.escalate_at, Step.ESCALATE))
-    steps += ((at, Step.REMIND) for at in request.remind_at[request.reminded :])
+        steps.append((request.escalate_at, DueStep.ESCALATE))
+    steps += ((at, DueStep.REMIND) for at in request.remind_at[request.reminded :])
     # If two fall due together, expiry comes first: nobody is reminded of a request that is over.
-    at, step = min(steps, key=lambda each: each[0], default=(None, Step.EXPIRE))
+    at, step = min(steps, key=lambda each: each[0], default=(None, DueStep.EXPIRE))
     return step, at
 
 
-def precedes(step: Step, due: datetime | None, decision: Decision, now: datetime) -> bool:
+def precedes(step: DueStep, due: datetime | None, decision: Decision, now: datetime) -> bool:
     """Whether a step fell due before a decision was made, and so comes first even if no worker ran then.
 
     Expiry never comes first: each decision shows by its own time whether it was made before that.
     """
-    return step is not Step.EXPIRE and due is not None and due <= made_at(decision, now)
+    return step is not DueStep.EXPIRE and due is not None and due <= made_at(decision, now)
 
 
 def first_request(

@@ -40,7 +40,7 @@ class History:
         return self._memory is not None
 
     @property
-    def has_grown(self) -> bool:
+    def should_start_afresh(self) -> bool:
         """Whether history should, and can, start afresh: the server suggests it, or another build waits."""
         info, begun = workflow.info(), self._calls.has_begun
         # Only once something has been done, so that moves cannot follow each other without end.
@@ -61,7 +61,7 @@ class History:
     def is_due(self) -> bool:
         """Whether history should start afresh in the middle of a wait."""
         # Not under a flood of decisions: what is carried over is limited in bytes.
-        return self.has_grown and self.at_rest() and not self._gate.is_flooded
+        return self.should_start_afresh and self.at_rest() and not self._gate.is_flooded
 
     async def wait(
         self, condition: Callable[[], bool], until: datetime | None = None, *, resumable: bool = True

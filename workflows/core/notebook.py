@@ -8,7 +8,7 @@ from datetime import datetime
 from pydantic import JsonValue
 
 from common.agents.agent import Notebook, NotebookEntry
-from common.approval.types import in_short
+from common.approval.types import shortened
 
 MAX_ENTRIES = 200
 MAX_TEXT = 2000
@@ -18,7 +18,7 @@ SHOWN_IN_UI = 15
 def write(notebook: Notebook, at: datetime, node: str, text: str, facts: dict[str, JsonValue]) -> None:
     """Add a line; drop the oldest once there are more than `MAX_ENTRIES`."""
     cut = text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
-    notebook.entries.append(NotebookEntry(at=at, node=node, text=cut, facts=in_short(facts, MAX_TEXT)))
+    notebook.entries.append(NotebookEntry(at=at, node=node, text=cut, facts=shortened(facts, MAX_TEXT)))
     surplus = max(0, len(notebook.entries) - MAX_ENTRIES)
     del notebook.entries[:surplus]
     notebook.dropped += surplus

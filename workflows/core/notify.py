@@ -54,14 +54,14 @@ class Notifier:
         """Whether the agent is an item of a batch."""
         return bool(self._page)
 
-    async def tell_page(self, requests: Sequence[ApprovalRequest]) -> None:
+    async def report_open_questions(self, requests: Sequence[ApprovalRequest]) -> None:
         """If the agent is an item of a batch, tell the batch which questions it has open now."""
         if not self._page:
             return
         deciders = tuple(dict.fromkeys(name for each in requests for name in each.deciders))[:MAX_SHOWN]
         asks = ItemAsks(agent=workflow.info().workflow_id, questions=len(requests), deciders=deciders)
         page: workflow.ExternalWorkflowHandle[Any] = workflow.get_external_workflow_handle(self._page)
-        if not await self._calls.reached(page.signal(ASKING, asks)):
+        if not await self._calls.send(page.signal(ASKING, asks)):
             # The page ended before this agent, which notifies people itself from now on.
             self._page = ""
 

@@ -40,13 +40,13 @@ class Preconditions:
         self._calls = calls
         self._sleep = sleep
         self._notifier = notifier
-        self._looks: list[Callable[[], Awaitable[Missing]]] = []
+        self._checks: list[Callable[[], Awaitable[Missing]]] = []
         # Concurrent questions share one wait.
         self._turn = asyncio.Lock()
 
     async def require(self, activity: Look[Argument], argument: Argument, policy: CallPolicy) -> None:
         """See `Agent.require`."""
-        self._looks.append(partial(self._calls.watched, activity, argument, policy))
+        self._checks.append(partial(self._calls.execute_watched, activity, argument, policy))
         # A question left open by the previous history must be asked again at once, or nobody could answer it.
         if not self._carried.approvals.open:
             with nullcontext() if self._display.node_name else self._display.node("preconditions"):
@@ -60,7 +60,7 @@ class Preconditions:
         Raises:
             ApplicationError: type `PreconditionMissing`, for an item of a batch, which is then set aside.
         """
-        if not resumable and not (self._looks and workflow.patched("looks-before-every-question")):
+        if not resumable and not (self._checks and workflow.patched("looks-before-every-question")):
             return
         sleep = partial(self._sleep.until, quietly=True, state=AgentState.STUCK, resumable=resumable)
         async with self._turn:
@@ -78,7 +78,7 @@ class Preconditions:
 
     async def _missing(self) -> str:
         """What is missing, in one line; empty if nothing is."""
-        reasons = [reason for look in self._looks for reason in (await look()).reasons]
+        reasons = [reason for check in self._checks for reason in (await check()).reasons]
         return ", and ".join(reasons).replace(SEPARATOR, ", ")
 
     async def _tell(self, missing: str) -> None:

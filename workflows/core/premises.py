@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 from temporalio.exceptions import is_cancelled_exception
 
-from common.approval.types import PremiseState, said
+from common.approval.types import PremiseState, short_text
 from common.digest import digest
 from workflows.core.calls import RECHECK, CallPolicy, Calls
 
@@ -110,7 +110,7 @@ def drift(premise: Premise, now: Any) -> Drift | None:
     """The drift of `premise` if its value is `now`; None if it holds."""
     if premise.tolerance.holds(premise.seen, now):
         return None
-    return Drift(premise.name, premise.seen, now, f"{said(premise.seen)} has become {said(now)}")
+    return Drift(premise.name, premise.seen, now, f"{short_text(premise.seen)} has become {short_text(now)}")
 
 
 def unfetched(premise: Premise, error: BaseException) -> Drift:
@@ -129,13 +129,13 @@ class Fetched:
     @property
     def state(self) -> PremiseState:
         """How the premise stands, for people."""
-        now, drift = "" if self.now is None else said(self.now), self.drift.reason if self.drift else ""
+        now, drift = "" if self.now is None else short_text(self.now), self.drift.reason if self.drift else ""
         return unfetched_state(self.premise).model_copy(update={"now": now, "drift": drift})
 
 
 def unfetched_state(premise: Premise) -> PremiseState:
     """How a premise stood when the plan was made, for people."""
-    return PremiseState(name=premise.name, seen=said(premise.seen))
+    return PremiseState(name=premise.name, seen=short_text(premise.seen))
 
 
 async def fetched_all(premises: Sequence[Premise], calls: Calls) -> list[Fetched]:
@@ -145,7 +145,7 @@ async def fetched_all(premises: Sequence[Premise], calls: Calls) -> list[Fetched
 
 async def _fetched(premise: Premise, calls: Calls) -> Fetched:
     try:
-        now = premise.read(await calls.watched(premise.activity, premise.argument, premise.policy))
+        now = premise.read(await calls.execute_watched(premise.activity, premise.argument, premise.policy))
     except Exception as error:
         # This includes an answer that `read` cannot handle: it counts as drift and must not wedge the agent.
         if is_cancelled_exception(error):

@@ -24,7 +24,7 @@ class Sleep:
         self._calls = calls
         self._history = history
         # Sleeps that were under way when history started afresh; the agent comes back to each.
-        self._left, carried.sleeps = carried.sleeps, []
+        self._unresumed, carried.sleeps = carried.sleeps, []
 
     async def until(
         self,
@@ -42,7 +42,7 @@ class Sleep:
         wait = partial(self._history.wait, resumable=resumable)
         wakes = partial(wait, lambda: self.woken is not None or (wake_on is not None and wake_on()))
         state = state or (AgentState.AWAITING_EVENT if wake_on else AgentState.SLEEPING)
-        asleep = self._taken_up(waiting_for)
+        asleep = self._resumed(waiting_for)
         if asleep is None:
             asleep = Asleep(node=self._display.node_name, waiting_for=waiting_for, until=until)
             self.woken = None
@@ -52,7 +52,7 @@ class Sleep:
             await self._display.while_paused(wait)
         finally:
             self._carried.sleeps = [each for each in self._carried.sleeps if each is not asleep]
-        self._left = []
+        self._unresumed = []
         self._calls.has_begun = True
         return reason
 
@@ -74,17 +74,17 @@ class Sleep:
             self._display.note(f"woke: {reason}")
         return reason
 
-    def _taken_up(self, waiting_for: str) -> Asleep | None:
+    def _resumed(self, waiting_for: str) -> Asleep | None:
         """The sleep that was under way here when history started afresh; None if there was none."""
         here = self._display.node_name, waiting_for
-        found = next((each for each in self._left if (each.node, each.waiting_for) == here), None)
-        self._left = [each for each in self._left if each is not found]
+        found = next((each for each in self._unresumed if (each.node, each.waiting_for) == here), None)
+        self._unresumed = [each for each in self._unresumed if each is not found]
         return found
 
     def wake(self, wake: WakeUp) -> Receipt:
         """Handle the signal `wake`, and say what comes of it."""
         # In a fresh history, a sleep that `run` has not come back to yet still counts.
-        if not self._left and not self._display.is_asleep:
+        if not self._unresumed and not self._display.is_asleep:
             words = f"it does not sleep now, it is {self._display.status().state}"
             self._display.note(f"refused to wake: {words}")
             return Receipt(taken=False, words=words)

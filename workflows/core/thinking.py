@@ -128,7 +128,7 @@ def _budget_policy(spent: Spending, approvers: Sequence[str]) -> ApprovalPolicy:
     )
 
 
-def told_model(words: str) -> str | None:
+def model_in_instruction(words: str) -> str | None:
     """The model in words like `model: openai:NAME` or `model: offline`; None if they name none."""
     found = re.fullmatch(r"\s*model:\s*(offline|(?:openai|anthropic|bedrock):\S{1,100})\s*", words)
     return found[1] if found else None

@@ -57,7 +57,7 @@ class Watchdog:
             yield
         finally:
             self._calls.remove(call)
-            if call.stuck and not is_collected():
+            if call.stuck and not is_evicted():
                 self._on_through(call)
 
     def rest(self) -> None:
@@ -85,7 +85,7 @@ class Watchdog:
                 await self._on_stuck(call)
 
 
-def is_collected() -> bool:
+def is_evicted() -> bool:
     """Whether a block ends because the worker evicted the agent from its cache.
 
     The garbage collector may then run its end in the middle of another agent's task, and commands issued here

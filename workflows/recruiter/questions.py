@@ -25,7 +25,17 @@ from activities.recruiting.sending import INVITATIONS_EDITABLE, REPLY_EDITABLE, 
 from activities.recruiting.understanding import draft_of
 from common.agents.recruiter import Invitation, InvitationPlan, RecruiterInput, ReplyPlan
 from common.grammar import counted
-from workflows.core.agent import QUICK, Acted, Action, Agent, Outcome, Plan, Premise, Premises, StillTrue
+from workflows.core.agent import (
+    QUICK,
+    Action,
+    ActionResult,
+    Agent,
+    Outcome,
+    Plan,
+    Premise,
+    Premises,
+    StillTrue,
+)
 from workflows.recruiter.calendar import Calendar
 from workflows.recruiter.letters import SEND, Letters, chain
 from workflows.recruiter.links import Links
@@ -197,7 +207,7 @@ class Questions:
 
     async def _acted(
         self, outcome: Outcome[InvitationPlan], holding: Sequence[Invitation], busy: set[int]
-    ) -> Acted[SentLetters]:
+    ) -> ActionResult[SentLetters]:
         """Validate and send all of them in one action; invitations that no longer hold are left out."""
         still: list[str] = []
 

@@ -28,7 +28,7 @@ from common.agents.agent import Progress
 from common.artifacts import ArtifactRef, ArtifactStore
 from common.digest import digest, digest_bytes
 from common.object_store import ObjectMissingError, ObjectStore
-from common.owned import owned_prefix
+from common.owner_cache import owner_cache_prefix
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +139,7 @@ def _is_sound(record: FileFindings) -> bool:
 
 
 def _folder(owner: str) -> str:
-    return f"{owned_prefix(owner)}auditor/"
+    return f"{owner_cache_prefix(owner)}auditor/"
 
 
 def _object_key(tree: Tree) -> str:

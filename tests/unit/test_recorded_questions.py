@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from temporalio.api.common.v1 import Payload, Payloads
 
-from common.client.recorded import _decoded
+from common.client.recorded_questions import _decoded
 from common.notices.types import Told
 from common.settings import Settings
 from common.temporal.connect import data_converter

@@ -14,20 +14,20 @@ from importlib.util import spec_from_file_location
 from types import CodeType, ModuleType
 
 
-def keep_code(package: str) -> None:
+def snapshot_code(package: str) -> None:
     """Make later imports of modules of `package` run the code they have now, or at their first import."""
-    if any(isinstance(each, _KeptModules) and each.package == package for each in sys.meta_path):
+    if any(isinstance(each, _SnapshotFinder) and each.package == package for each in sys.meta_path):
         return
-    finder = _KeptModules(package)
+    finder = _SnapshotFinder(package)
     for name in sorted(sys.modules):
         finder.find_spec(name, getattr(sys.modules.get(name.rpartition(".")[0]), "__path__", None))
     sys.meta_path.insert(0, finder)
 
 
-class _KeptModules(MetaPathFinder):
+class _SnapshotFinder(MetaPathFinder):
     def __init__(self, package: str) -> None:
         self.package = package
-        self._kept: dict[str, tuple[_KeptLoader, list[str] | None]] = {}
+        self._kept: dict[str, tuple[_SnapshotLoader, list[str] | None]] = {}
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -40,7 +40,7 @@ class _KeptModules(MetaPathFinder):
                 return found
             code = found.loader.get_code(fullname)
             assert code is not None
-            loader = _KeptLoader(fullname, found.loader.path, code)
+            loader = _SnapshotLoader(fullname, found.loader.path, code)
             self._kept[fullname] = loader, found.submodule_search_locations
         loader, folders = self._kept[fullname]
         return spec_from_file_location(
@@ -48,7 +48,7 @@ class _KeptModules(MetaPathFinder):
         )
 
 
-class _KeptLoader(SourceFileLoader):
+class _SnapshotLoader(SourceFileLoader):
     def __init__(self, fullname: str, path: str, code: CodeType) -> None:
         super().__init__(fullname, path)
         self._code = code

@@ -10,7 +10,7 @@ from pydantic_core import core_schema
 
 
 @dataclass(frozen=True)
-class InWords:
+class ErrorMessage:
     """Last in a type's annotations: the message for a value that those before it refuse.
 
     Pydantic would quote the pattern, which tells people nothing.

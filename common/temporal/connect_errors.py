@@ -17,7 +17,7 @@ ENDED = ("AlertReceived", "error after connection")
 AWAY = "start it with `starter.py dev`, or set TEMPORAL_ADDRESS to where yours is"
 
 
-def why_unreached(error: Exception, tls: TLSConfig | bool | None) -> str:
+def why_connect_failed(error: Exception, tls: TLSConfig | bool | None) -> str:
     """Why, and what to do, from an `error` of `Client.connect` and its TLS configuration."""
     said = str(error)
     for words, why in OF_SERVER.items():

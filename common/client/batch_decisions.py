@@ -25,11 +25,11 @@ from common.approval.types import (
     Verdict,
     judged,
 )
-from common.client.asked import Answered, AskedPage, ShownQuestion, asked_item, is_of
+from common.client.batch_questions import Answered, AskedPage, ShownQuestion, asked_item, is_of
 from common.client.client import AgentClient
 from common.client.errors import AgentClientError, NoSuchAgentError
 from common.client.inbox import ASKED_AT_ONCE
-from common.client.recorded import recorded_of
+from common.client.recorded_questions import recorded_questions
 from common.client.rows import AgentRow
 from common.client.view import QUERY_PATIENCE, answer_of
 from common.client.visibility import ASKING, items_of, quote, rows_of
@@ -52,7 +52,7 @@ Sees = Callable[[AgentRow, Set[str]], bool]
 
 
 @dataclass(frozen=True)
-class Answer:
+class BatchAnswer:
     """What a person says to several questions of a batch, through which entry point.
 
     ``token`` identifies this one form or command: sent again, each decision counts once. ``sees`` says
@@ -73,7 +73,7 @@ class Answer:
         return f"batch-{digest(list(parts))[:32]}"
 
 
-class Gathered:
+class BatchDecisions:
     """The questions of batches."""
 
     def __init__(self, client: Client, agents: AgentClient) -> None:
@@ -145,7 +145,7 @@ class Gathered:
             pages.append(await self.page(batch, sees, pages[-1].after, patience=patience))
         return pages
 
-    async def answer(self, answer: Answer, shown: Sequence[ShownQuestion]) -> list[Answered]:
+    async def answer(self, answer: BatchAnswer, shown: Sequence[ShownQuestion]) -> list[Answered]:
         """Decide `shown`, at most `MAX_DECIDED`, and say what became of each; a refusal stops no other.
 
         Raises:
@@ -166,7 +166,7 @@ class Gathered:
         view = await self._view(row.id, until)
         if view is None:
             async with self._free:
-                requests = (await recorded_of(self._client, row)).requests
+                requests = (await recorded_questions(self._client, row)).requests
         else:
             requests = view.open
         return [self._agents.floors.as_judged_now(each, row.kind) for each in requests], view is not None
@@ -179,7 +179,7 @@ class Gathered:
                 return None
             return await answer_of(self._client.get_workflow_handle(id), "approvals", ApprovalsView, patience)
 
-    async def _decide(self, answer: Answer, shown: ShownQuestion, until: float) -> Answered:
+    async def _decide(self, answer: BatchAnswer, shown: ShownQuestion, until: float) -> Answered:
         """Send the decision on one question, unless it is already known to be refused."""
         id = answer.decision_id(shown)
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from common.approval.acts import ActLog, ForgottenActError
+from common.approval.action_log import ActionLog, ForgottenActError
 from common.approval.types import ApprovalPolicy, Authorization, Decision, Verdict, Vote
 from common.object_store import FolderStore
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
-class Log(ActLog):
+class Log(ActionLog):
     """A log whose time is set."""
 
     def __init__(self, folder: Path) -> None:
@@ -26,7 +26,7 @@ class Log(ActLog):
         made = Decision(
             id=decision, request_id="approval-1", digest="d", verdict=Verdict.APPROVE, by="ann", at=self.now
         )
-        self.admit(
+        self.record_or_refuse(
             Authorization(
                 key=f"{agent}:{node}:{plan}",
                 policy=ApprovalPolicy(approvers=("ann",)),

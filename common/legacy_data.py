@@ -13,14 +13,14 @@ from common.digest import digest_bytes
 from common.settings import Settings
 
 
-class OldArtifacts:
+class LegacyArtifacts:
     """A folder of artifacts, ``<two digits>/<sha256>``, with marks ``<sha256>.<digest of an agent's id>``."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     @classmethod
-    def of(cls, settings: Settings) -> OldArtifacts:
+    def of(cls, settings: Settings) -> LegacyArtifacts:
         """The old artifacts in the data folder."""
         return cls(settings.data_dir / "artifacts")
 
@@ -49,13 +49,13 @@ class OldArtifacts:
         return sizes
 
 
-def forget_old(settings: Settings, agents: Iterable[str]) -> list[int]:
+def forget_legacy(settings: Settings, agents: Iterable[str]) -> list[int]:
     """Delete what these agents kept in the data folder, and return the sizes of the artifacts deleted."""
     agents = list(agents)
     for agent in agents:
         for what in ("fetching/pages", "journals/scan"):
             shutil.rmtree(settings.data_dir / what / _digest(agent), ignore_errors=True)
-    return OldArtifacts.of(settings).forget(agents)
+    return LegacyArtifacts.of(settings).forget(agents)
 
 
 def _digest(agent: str) -> str:

@@ -25,7 +25,7 @@ from common.temporal.payload_store import FROM_OUTSIDE
 Value = TypeVar("Value")
 
 
-class _OutsideAwareVisitor(CommandAwarePayloadVisitor):
+class _UntrustedPayloadVisitor(CommandAwarePayloadVisitor):
     # The time of the workflow task, which a replay knows as well; the task's signals are at least as old.
     _task_at: datetime | None = None
 
@@ -71,6 +71,6 @@ def _set(variable: ContextVar[Value], value: Value) -> Iterator[None]:
         variable.reset(token)
 
 
-def mark_outside() -> None:
+def mark_untrusted() -> None:
     """Have all workers of this process mark such payloads."""
-    vars(bridge)["CommandAwarePayloadVisitor"] = _OutsideAwareVisitor
+    vars(bridge)["CommandAwarePayloadVisitor"] = _UntrustedPayloadVisitor

@@ -8,6 +8,6 @@ from __future__ import annotations
 from common.digest import digest_bytes
 
 
-def owned_prefix(owner: str) -> str:
+def owner_cache_prefix(owner: str) -> str:
     """The key prefix of what is kept for `owner`."""
     return f"owned/v1/{digest_bytes(owner.encode())[:32]}/"

@@ -23,7 +23,7 @@ TOLD = ".told"
 # How far the clocks of workers and of the object store may differ.
 CLOCKS_DIFFER = timedelta(minutes=10)
 # How long after a restore agents may still go over what they did before it.
-GOES_OVER = timedelta(days=30)
+RESTORE_WINDOW = timedelta(days=30)
 
 
 class Act(BaseModel, frozen=True):
@@ -52,7 +52,7 @@ class ForgottenActError(Exception):
     """The agent did something that the server has forgotten; the message tells people what."""
 
 
-class ActLog:
+class ActionLog:
     """The log of acts in the object store. Its methods block, and raise `StoreUnavailableError`."""
 
     def __init__(self, store: ObjectStore, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
@@ -60,7 +60,7 @@ class ActLog:
         self._clock = clock
 
     @classmethod
-    def of(cls, settings: Settings) -> ActLog:
+    def of(cls, settings: Settings) -> ActionLog:
         """The log of these settings."""
         return cls(open_store(settings))
 
@@ -71,11 +71,11 @@ class ActLog:
 
     def restored_to(self) -> datetime | None:
         """Since when the server may have forgotten acts; None if it was not restored lately."""
-        since = self._clock() - GOES_OVER
+        since = self._clock() - RESTORE_WINDOW
         late = [each for each in self._store.list(RESTORES) if each.written_at > since]
         return min((self._restore(each).to for each in late), default=None)
 
-    def admit(self, authorization: Authorization, agent: str) -> None:
+    def record_or_refuse(self, authorization: Authorization, agent: str) -> None:
         """Record that the agent is about to act.
 
         Raises:

@@ -33,7 +33,7 @@ Value = TypeVar("Value")
 
 
 @dataclass
-class Recorded:
+class RecordedQuestions:
     """Open requests, oldest first, as they were asked; and the decisions that people have sent since.
 
     Only the agent says whether a decision counts, so each is shown as waiting; a request's votes may be old.
@@ -43,18 +43,18 @@ class Recorded:
     decisions: list[DecisionRecord] = field(default_factory=list)
 
 
-async def tell_recorded(client: Client, view: AgentView) -> None:
+async def fill_recorded_questions(client: Client, view: AgentView) -> None:
     """If no worker answers for a running agent, fill its view with what it asks according to its history."""
     if view.running and not view.live:
-        recorded = await recorded_of(client, view)
+        recorded = await recorded_questions(client, view)
         view.requests, view.decisions = recorded.requests, recorded.decisions
 
 
-async def recorded_of(client: Client, row: AgentRow) -> Recorded:
+async def recorded_questions(client: Client, row: AgentRow) -> RecordedQuestions:
     """The requests that visibility lists as open, from the agent's history, as far as it can be read."""
     wanted = set(parse_waiting_for_approvals(row.waiting_for))
     if not wanted:
-        return Recorded()
+        return RecordedQuestions()
     found = dict[tuple[str, str], ApprovalRequest]()
     decisions = list[DecisionRecord]()
     context = WorkflowSerializationContext(namespace=client.namespace, workflow_id=row.id)
@@ -72,7 +72,7 @@ async def recorded_of(client: Client, row: AgentRow) -> Recorded:
             decisions.insert(0, DecisionRecord.of(decision, DecisionStatus.WAITING, at))
         if len(found) == len(wanted):
             break
-    return Recorded(sorted(found.values(), key=lambda request: request.asked_at), decisions)
+    return RecordedQuestions(sorted(found.values(), key=lambda request: request.asked_at), decisions)
 
 
 async def _newest_first(client: Client, row: AgentRow) -> AsyncIterator[HistoryEvent]:

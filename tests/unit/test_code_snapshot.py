@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from common.temporal.kept_code import keep_code
+from common.temporal.code_snapshot import snapshot_code
 
 
 def test_a_module_that_is_imported_anew_is_what_it_was(
@@ -34,8 +34,8 @@ def test_a_module_that_is_imported_anew_is_what_it_was(
         return found
 
     assert words("kept_agents.one") == "old"
-    keep_code("kept_agents")
-    keep_code("kept_agents")
+    snapshot_code("kept_agents")
+    snapshot_code("kept_agents")
     one.write_text("WORDS = 'new' and more\ndef broken(:\n")
     assert words("kept_agents.one") == "old"
     assert words("kept_agents.two") == "old"

@@ -9,7 +9,14 @@ import pytest
 from pydantic_core import to_json
 
 from common.approval.signing import Signer
-from common.approval.types import AT_LENGTH, ApprovalPolicy, ApprovalRequest, Authorization, Decision, Vote
+from common.approval.types import (
+    WITH_FIELD_NAMES,
+    ApprovalPolicy,
+    ApprovalRequest,
+    Authorization,
+    Decision,
+    Vote,
+)
 from common.digest import digest
 from common.key_ring import KeyRing
 from common.notices.types import Told
@@ -55,14 +62,14 @@ def authorization(*votes: Vote, key: str = f"a:act:{PLAN}") -> Authorization:
 def test_an_authorization_is_read_back_whole(given: Authorization) -> None:
     """Signatures cover every field of a decision, so none may be lost or change."""
     assert Authorization.model_validate_json(to_json(given)) == given
-    at_length = given.model_dump_json(exclude_defaults=True, context=AT_LENGTH)
-    assert Authorization.model_validate_json(at_length) == given
-    assert len(to_json(given)) < len(at_length) or not given.votes
+    with_names = given.model_dump_json(exclude_defaults=True, context=WITH_FIELD_NAMES)
+    assert Authorization.model_validate_json(with_names) == given
+    assert len(to_json(given)) < len(with_names) or not given.votes
 
 
 def test_the_id_of_an_action_is_of_what_sleepers_have_from_before() -> None:
     """A replay of an agent that acted would pass another argument otherwise."""
-    written = authorization(vote(agent="")).model_dump_json(exclude_defaults=True, context=AT_LENGTH)
+    written = authorization(vote(agent="")).model_dump_json(exclude_defaults=True, context=WITH_FIELD_NAMES)
     assert written == (
         f'{{"votes":[{{"decision":{{"id":"d1","request_id":"approval-1","digest":"{PLAN}","verdict":"approve",'
         '"by":"ann","at":"2026-12-01T09:30:15.123456Z"}}],"policy":{"approvers":["ann"]},'

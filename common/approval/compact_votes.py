@@ -11,7 +11,7 @@ APPROVE = "approve"
 _OF_VOTES = ("id", "request_id", "digest", "by", "through", "at", "signature")
 
 
-def vote_in_short(decision: dict[str, Any], replaced: Any = None) -> list[Any]:
+def compact_vote(decision: dict[str, Any], replaced: Any = None) -> list[Any]:
     """A vote without field names; rare fields keep theirs, together in a last value."""
     given = {**decision, "digest": _packed(decision["digest"])}
     few = {name: value for name, value in given.items() if name not in _OF_VOTES}
@@ -22,8 +22,8 @@ def vote_in_short(decision: dict[str, Any], replaced: Any = None) -> list[Any]:
     return [*(given.get(name) for name in _OF_VOTES), *([few] if few else [])]
 
 
-def vote_at_length(vote: Any) -> Any:
-    """The vote that `vote_in_short` wrote; anything else is returned as it is."""
+def expand_vote(vote: Any) -> Any:
+    """The vote that `compact_vote` wrote; anything else is returned as it is."""
     if not isinstance(vote, list):
         return vote
     few = next((dict(each) for each in vote[len(_OF_VOTES) :] if isinstance(each, dict)), {})
