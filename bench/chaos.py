@@ -24,6 +24,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from bench.harness import ROOT, add_common_options, end_with, measured
 from bench.peers.chaos.agents import CASES, Case, Grounds
 from bench.peers.chaos.faults import FAKETIME, Disk, Fault, Faults, Pace, Targets
 from bench.peers.chaos.outside import CHANNEL, Outside
@@ -31,7 +32,6 @@ from bench.peers.chaos.people import People
 from bench.peers.chaos.proxy import Proxy, Strike
 from bench.peers.chaos.witnesses import Witnesses
 from bench.peers.fleet import Fleet
-from bench.running import ROOT, add_common_options, end_with, measured
 from cli.dev_server import DevServer
 from common.approval.floors import write_alone
 from common.approval.signing import Signer

@@ -24,7 +24,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bench.running import ROOT, add_common_options, bounded, end_with, measured
+from bench.harness import ROOT, add_common_options, bounded, end_with, measured
 from cli.children import start_child
 from cli.copying.keeper import CopyKeeper, open_copy
 from cli.copying.restore import restore_copy

@@ -28,12 +28,12 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.trading.paper_faults import Faults
+from bench.harness import add_common_options, end_with, measured, own_cluster, own_server
 from bench.peers.buyers import Floor, fleet_of
 from bench.peers.fleet import Fleet, Member
 from bench.peers.market import ALL, CUT_OFF
 from bench.peers.side import throttled
 from bench.peers.verdict import Ended, Role, attempts_over_one, compare
-from bench.running import add_common_options, end_with, measured, own_cluster, own_server
 from cli.cluster.cluster import Cluster
 from cli.dev_server import DevServer
 from common.agents.buyer import BuyerInput, BuyerResult, OnDrift

@@ -30,10 +30,10 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from temporalio.client import Client
 
 from activities.trading.paper import PaperBroker
+from bench.harness import ROOT, add_common_options, end_with, measured, own_server, started_worker
 from bench.peers.injections import EVIL, SIGN, ObedientModel, Order
 from bench.peers.side import throttled
 from bench.peers.victims import LIMIT, SYMBOL, Scene, Victim, tree
-from bench.running import ROOT, add_common_options, end_with, measured, own_server, started_worker
 from cli.children import end_child
 from cli.dev_server import free_port
 from common.agents.buyer import BuyerInput

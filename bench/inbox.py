@@ -23,10 +23,10 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from activities.trading.paper_faults import Faults
+from bench.harness import ROOT, end_with, measured
 from bench.peers.buyers import Floor, fleet_of
 from bench.peers.market import ALL
 from bench.peers.side import throttled
-from bench.running import ROOT, end_with, measured
 from cli.dev_server import DevServer
 from common.agents.buyer import BuyerInput
 from common.approval.floors import write_alone

@@ -23,9 +23,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from temporalio.client import Client
 
+from bench.harness import add_common_options, end_with, measured, own_server, started_worker
 from bench.peers.errands import BEGUN, ENDED, Errand, ErrandInput, Witness, told
 from bench.peers.side import throttled
-from bench.running import add_common_options, end_with, measured, own_server, started_worker
 from cli.children import end_child
 from cli.dev_server import DevServer
 from common.agents.states import RunStatus

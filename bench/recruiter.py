@@ -27,7 +27,7 @@ from aiosmtpd.handlers import Sink
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
-from bench.running import end_with, measured, started_worker
+from bench.harness import end_with, measured, started_worker
 from cli.children import end_child
 from cli.dev_server import DevServer, free_port
 from common.agents.recruiter import RecruiterInput

@@ -14,7 +14,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bench.kept import RESULTS, ROOT, Check, Report, keep_or_write, kept, page, source
+from bench.reports import RESULTS, ROOT, Check, Report, keep_or_write, kept_report, page, source
 
 PAGE = ROOT / "docs" / "reliability.md"
 SCRIPT = "reliability"
@@ -129,7 +129,7 @@ def failures(folder: Path = RESULTS) -> list[str]:
 
 def _runs(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     for name in FIGURES:
-        if run := kept(name, folder):
+        if run := kept_report(name, folder):
             yield name, run
 
 

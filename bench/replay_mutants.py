@@ -25,8 +25,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from bench.harness import end_with  # noqa: E402
 from bench.mutants import MUTANTS, Mutant  # noqa: E402
-from bench.running import end_with  # noqa: E402
 
 COPIED = ("activities", "cli", "common", "workflows", "tests/replay")
 # Time limit of each mutant's process, which normally ends long before.

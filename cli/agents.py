@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 
 from temporalio.service import RPCError, RPCStatusCode
 
-from cli.answering import answers_of
 from cli.archive import archived_view, view_anywhere
 from cli.clients import open_agents, open_client
-from cli.draw import ROW_COLUMNS, row_cells, show_lines
+from cli.deciders import decider_lookup
+from cli.format import ROW_COLUMNS, row_cells, show_lines
 from cli.inputs import check_files, kind_named, read_edits, read_input
 from cli.output import CommandError, ExitCode, clean, print_document, say
 from cli.table import print_table
@@ -149,7 +149,7 @@ async def show(settings: Settings, id: str, *, as_json: bool) -> None:
         print_document(view)
     else:
         files = await AgentFiles.of(settings).listed(id)
-        print("\n".join(show_lines(view, ArtifactStore.of(settings), answers_of(settings), files)))
+        print("\n".join(show_lines(view, ArtifactStore.of(settings), decider_lookup(settings), files)))
 
 
 async def result(settings: Settings, id: str, *, wait: bool) -> ExitCode:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from temporalio.client import Client
 
 from cli.clients import open_client
-from cli.draw import moment, trouble_in_words
+from cli.format import moment, trouble_in_words
 from cli.inputs import kind_named
 from cli.output import clean, print_document, say
 from cli.table import print_table

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from cli.clients import open_client
-from cli.draw import moment
+from cli.format import moment
 from cli.inputs import kind_named, read_input
 from cli.output import CommandError, ExitCode, clean, print_document, say
 from cli.revival import begun_anew

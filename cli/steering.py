@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 
 from pydantic import BaseModel
 
-from cli.asking import agreed, asks
 from cli.clients import open_agents
+from cli.confirm import confirmed, should_confirm
 from cli.inputs import kind_named
 from cli.output import CommandError, ExitCode, clean, print_document, say
 from common.agents.agent import Receipt
@@ -86,7 +86,7 @@ async def steer_all(
     if wanted.kind and not rows:
         kind_named(wanted.kind)  # it may be misspelt
     question = f"{verb} {counted(len(rows), 'running agent')}, such as {rows[0].id if rows else ''}?"
-    if rows and asks(yes=yes) and not await agreed(question):
+    if rows and should_confirm(yes=yes) and not await confirmed(question):
         say("nothing was done.")
         return ExitCode.REFUSED
     free = asyncio.Semaphore(AT_ONCE)

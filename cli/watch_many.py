@@ -13,7 +13,7 @@ from rich.text import Text
 from temporalio.service import RPCError, RPCStatusCode
 
 from cli.clients import open_agents
-from cli.draw import ROW_COLUMNS, headline, row_cells
+from cli.format import ROW_COLUMNS, headline, row_cells
 from cli.inputs import kind_named
 from cli.output import CommandError, ExitCode, print_document, say
 from cli.screens import InPlace, Lines

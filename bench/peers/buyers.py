@@ -21,9 +21,9 @@ from activities.preconditions import Preconditions
 from activities.quotes.quotes import Quotes
 from activities.trading.orders import Orders
 from activities.trading.paper_faults import Faults
+from bench.harness import READY
 from bench.peers.fleet import Fleet
 from bench.peers.market import Board, Journal, WatchedBroker
-from bench.running import READY
 from common.approval.signing import Authority
 from common.settings import Settings
 from common.temporal.connect import connect

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import psutil
 
+from bench.harness import READY, start_worker
 from bench.peers.market import Journal
-from bench.running import READY, start_worker
 from cli.children import end_child
 
 STOPPED_WITHIN = 5.0

@@ -10,7 +10,7 @@ from pathlib import Path
 from cli.copying.files import FileCopies
 from cli.copying.litestream import Litestream, LitestreamError, databases
 from cli.copying.place import CopyMark, NotACopyError, OpenPlace, Whole, new_holder
-from cli.copying.proof import NoRoomError, prove
+from cli.copying.restore_test import NoRoomError, run_restore_test
 from cli.copying.state import CopyState, end_copy
 from cli.output import CommandError, say
 from common.object_store import StoreUnavailableError
@@ -86,7 +86,7 @@ class CopyKeeper:
 
     async def keep(self) -> None:
         """Copy until the copy must no longer be written. Other trouble is reported once and retried."""
-        proofs = asyncio.create_task(self._keep_proven())
+        proofs = asyncio.create_task(self._keep_testing_restores())
         try:
             while not self._ended:
                 await self.copy()
@@ -117,7 +117,7 @@ class CopyKeeper:
         else:
             self._report("")
 
-    async def prove(self) -> bool:
+    async def test_restore(self) -> bool:
         """Restore the databases from the copy as a test; return whether they match the originals.
 
         A copy that fails again and again is started afresh.
@@ -125,7 +125,7 @@ class CopyKeeper:
         generation, problem, failed = self._mark.generation, "", self._failed
         try:
             for name in self._mark.databases:
-                await prove(self.program, self.place, self._settings.data_dir / name)
+                await run_restore_test(self.program, self.place, self._settings.data_dir / name)
         except NoRoomError as error:
             problem = str(error)
         except (LitestreamError, StoreUnavailableError, OSError, sqlite3.Error) as error:
@@ -147,7 +147,7 @@ class CopyKeeper:
             await self.program.end()
         return not problem
 
-    async def _keep_proven(self) -> None:
+    async def _keep_testing_restores(self) -> None:
         """Test each generation once it is complete, then once a day."""
         generation, due = "", self.whole_at
         while True:
@@ -157,7 +157,7 @@ class CopyKeeper:
             if generation != self._mark.generation:
                 generation, due = self._mark.generation, self.whole_at
             if self.whole_at >= due:
-                proven = await self.prove()
+                proven = await self.test_restore()
                 soon = TRIED_AGAIN_AFTER * 2 ** min(self._failed, 8)
                 due = self.whole_at + (PROVEN_EVERY if proven else soon)
 

@@ -20,7 +20,7 @@ from gateway.auth.authentication import address_of
 from gateway.auth.sessions import form_token, require_own_form
 from gateway.decision_form import FormDecision, FormError, read_decision, read_form
 from gateway.decisions import decide
-from gateway.opened import open_file, open_ref
+from gateway.file_responses import open_file, open_ref
 from gateway.pages import page
 from gateway.problems import Problem
 from gateway.request_view import RequestView, refresh_premises

@@ -228,28 +228,28 @@ async def test_a_copy_that_does_not_come_back_is_begun_afresh(
     folder.write("paper.db", "an order")
     async with folder.copied() as keeper:
         await folder.whole(keeper)
-        assert await keeper.prove()
+        assert await keeper.test_restore()
         state = CopyState.load(folder.settings)
         assert state
         assert state.proven
         assert "restored as a test 0 s ago" in describe_copy(folder.settings, state.proven)[1]
         assert not (folder.path / ".proof").exists()
         with monkeypatch.context() as changed:
-            changed.setattr("cli.copying.proof.restore", _restore_with_another_row)
-            assert not await keeper.prove()
+            changed.setattr("cli.copying.restore_test.restore", _restore_with_another_row)
+            assert not await keeper.test_restore()
         level, words = describe_copy(folder.settings, keeper.whole_at)
         assert (level, words.partition("restore test failed: ")[2]) == (
             "mend",
             "of paper.db, the table rows comes back other than it is",
         )
         _damage(folder.copies("paper.db")[-1])
-        assert not await keeper.prove()
-        assert not await keeper.prove()
+        assert not await keeper.test_restore()
+        assert not await keeper.test_restore()
         assert "the copy failed its restore test, and is started anew" in capsys.readouterr().err
         assert not keeper.program.runs
         await keeper.program.start()  # as `dev` does
         await folder.whole(keeper)
-        assert await keeper.prove()
+        assert await keeper.test_restore()
         assert describe_copy(folder.settings, keeper.whole_at)[0] == "ok"
         folder.write("paper.db", "another order")
         await folder.whole(keeper)
@@ -271,10 +271,10 @@ async def test_a_test_that_is_cut_short_leaves_its_database_alone_first(
         ended.set()
         return ""
 
-    monkeypatch.setattr("cli.copying.proof._difference", compare)
+    monkeypatch.setattr("cli.copying.restore_test._difference", compare)
     async with folder.copied() as keeper:
         await folder.whole(keeper)
-        proof = asyncio.create_task(keeper.prove())
+        proof = asyncio.create_task(keeper.test_restore())
         await asyncio.to_thread(begun.wait)
         proof.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -358,7 +358,7 @@ async def test_a_bucket_takes_the_copy(
         await folder.whole(keeper)
         level, words = describe_copy(folder.settings, datetime.now(UTC))
         assert (level, f"the newest page at s3://{BUCKET}/team one/copy is" in words) == ("ok", True)
-        assert await keeper.prove()
+        assert await keeper.test_restore()
     databases = rclone.folder / BUCKET / "team one" / "copy" / "databases"
     assert (databases / keeper.program.generation / DATABASE).is_dir()
     shutil.rmtree(folder.path)

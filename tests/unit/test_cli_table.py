@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli import table
-from cli.draw import ROW_COLUMNS, row_cells
+from cli.format import ROW_COLUMNS, row_cells
 from cli.table import folded, measured
 from common.agents.states import RunStatus
 from common.client.rows import AgentRow
