@@ -134,7 +134,7 @@ async def one_round(folder: Path, chance: random.Random, seconds: float, kills: 
 
 async def _whole(keeper: CopyKeeper) -> None:
     now, end = datetime.now(UTC), monotonic() + WHOLE_WITHIN
-    while keeper.whole_at < now:
+    while keeper.complete_at < now:
         assert monotonic() < end, "the copy does not get whole"
         await asyncio.sleep(0.2)
 

@@ -226,8 +226,8 @@ class Chaos:
             share = self._span / self._options.outages
             await asyncio.sleep(self._chance.uniform(0.2, 0.6) * share)
             self._up.clear()
-            part = self._server.parts[number % len(self._server.parts)]
-            async with self._server.away(part):
+            part = self._server.killable_parts[number % len(self._server.killable_parts)]
+            async with self._server.outage(part):
                 seconds = self._chance.uniform(*AWAY)
                 self._tell(f"outage {number + 1}: {part} is away for {seconds:.0f} s")
                 await asyncio.sleep(seconds)

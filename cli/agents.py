@@ -37,7 +37,7 @@ from common.temporal.search_attributes import parse_missing
 
 RETRY_AFTER = 1.0
 # How long `start` waits to see whether the agent fails at once, and its poll interval; seconds.
-MOMENT, LOOK_EVERY = 2.0, 0.2
+START_WAIT, POLL_INTERVAL = 2.0, 0.2
 BATCH_PATIENCE = timedelta(seconds=0.5)  # batch progress is optional: the list is complete without it
 
 
@@ -219,9 +219,9 @@ async def decide(
 
 
 async def _after_a_moment(agents: AgentClient, id: str) -> tuple[Ending, str]:
-    """How the agent stands once it closes, waits or `MOMENT` has passed, and what it lacks if stuck."""
+    """How the agent stands once it closes, waits or `START_WAIT` has passed, and what it lacks if stuck."""
     now = asyncio.get_running_loop().time
-    until = now() + MOMENT
+    until = now() + START_WAIT
     # The agent has started; losing the connection now is no error.
     with suppress(RPCError):
         while True:
@@ -230,7 +230,7 @@ async def _after_a_moment(agents: AgentClient, id: str) -> tuple[Ending, str]:
                 return await agents.ending(id, wait=False), ""
             if row.waiting_for or now() > until:
                 return Ending(status=RunStatus.RUNNING), parse_missing(row.waiting_for)
-            await asyncio.sleep(LOOK_EVERY)
+            await asyncio.sleep(POLL_INTERVAL)
     return Ending(status=RunStatus.RUNNING), ""
 
 

@@ -39,9 +39,6 @@ from common.object_store import StoreUnavailableError, open_store
 from common.s3_store import S3Store
 from common.settings import Settings
 
-# Agents are started by the server's clock, which may be ahead of ours.
-CLOCKS_DIFFER = timedelta(minutes=10)
-
 Done = TypeVar("Done")
 
 

@@ -12,7 +12,7 @@ from temporalio.service import RPCError
 from cli.archive import done_by, work
 from cli.clients import open_client
 from cli.confirm import confirmed, should_confirm
-from cli.find import search_of
+from cli.find import agent_search
 from cli.format import moment
 from cli.output import ExitCode, print_document, say
 from common.approval.signed import sign_start
@@ -74,7 +74,7 @@ async def forget(settings: Settings, owner: str, *, dry_run: bool, yes: bool) ->
 
 async def _agents_of(client: Client, settings: Settings, owner: str) -> tuple[int, int]:
     """How many agents an owner has in Temporal, and archived."""
-    found = await search_of(client, settings).find(AgentFilter(owner=owner), datetime.now(UTC))
+    found = await agent_search(client, settings).find(AgentFilter(owner=owner), datetime.now(UTC))
     archived = sum(each.archived for each in found.agents)
     return len(found.agents) - archived, archived
 
