@@ -1,4 +1,4 @@
-"""What it costs to wait for the answers of a thousand candidates: one agent asleep, beside one with one.
+"""What a recruiter costs while it waits for a thousand candidates, compared with one that waits for one.
 
 A real worker writes to all of them over SMTP, then ends; what remains is measured. Then a worker is started,
 and mail comes in for one candidate. The last line of the output is JSON.

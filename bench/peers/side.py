@@ -164,13 +164,13 @@ class KitSide(TemporalSide):
         super().__init__(client, settings, server)
         write_alone(settings)
         self._signer = Signer.load(settings, create=True)
-        self._door = AgentClient(client, self.settings, self._signer)
+        self._agent_client = AgentClient(client, self.settings, self._signer)
         self._digest = digest(Plan().model_dump(mode="json"))
 
     async def start(self, id: str, steps: int, local: bool = False) -> None:
         """See the base class."""
         input = KitInput(steps=steps, local=local, patience=self.patience)
-        await self._door.start("bench-kit", input, id=id, owner=OWNER)
+        await self._agent_client.start("bench-kit", input, id=id, owner=OWNER)
 
     async def _signal(self, handle: WorkflowHandle[Any, Any]) -> None:
         # Sign and send like an entry point. That would first look up the open request and its digest; here
