@@ -28,7 +28,7 @@ from bench.peers.chaos.outside import Broker, Outside, Web
 from bench.peers.chaos.proxy import Proxy, RequestFault
 from common.artifacts import ArtifactStore
 from common.object_store import FolderStore
-from tests.support.mail.smtp_server import SmtpWitness, Taken
+from tests.support.mail.smtp_server import ReceivedMail, SmtpRecorder
 
 
 class Echo:
@@ -142,7 +142,7 @@ def test_effects_are_compared_with_what_is_told(
 @pytest.fixture
 def context(tmp_path: Path) -> Iterator[CaseContext]:
     outside = Outside.__new__(Outside)  # nothing of it runs
-    outside.broker, outside.smtp, outside.web = Broker(), SmtpWitness(), Web()
+    outside.broker, outside.smtp, outside.web = Broker(), SmtpRecorder(), Web()
     outside.proxies = {"web": Proxy("web", 0, random.Random(1))}
     yield CaseContext(outside, tmp_path / "work", ArtifactStore(FolderStore(tmp_path / "objects")))
     outside.web.server.close()
@@ -221,7 +221,9 @@ def test_a_letter_is_in_the_mailbox_once_and_may_be_where_nobody_knows(context: 
         "model": "offline",
     }
     first, second = (
-        Taken("agents@example.com", f"{case.id}.{name}@example.com", f"Message-ID: <{name}>\n\nHi".encode())
+        ReceivedMail(
+            "agents@example.com", f"{case.id}.{name}@example.com", f"Message-ID: <{name}>\n\nHi".encode()
+        )
         for name in ("c1", "c2")
     )
     taken.append(first)

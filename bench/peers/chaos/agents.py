@@ -33,7 +33,7 @@ from common.mail import SentStatus
 from tests.support.auditor.code_base import FLAWED, code_base
 from tests.support.contracts.formats import write_contracts
 from tests.support.mail.mails import mail
-from tests.support.mail.smtp_server import Taken
+from tests.support.mail.smtp_server import ReceivedMail
 
 LIMIT = Decimal(11)
 FILES = 40
@@ -233,10 +233,10 @@ class RecruiterCase(Case):
     def _address(self, name: str) -> str:
         return f"{self.id}.{name}@example.com"
 
-    def _taken(self, name: str) -> list[Taken]:
+    def _taken(self, name: str) -> list[ReceivedMail]:
         return self.outside.smtp.to(self._address(name))
 
-    async def _answer(self, name: str, letter: Taken, people: PeopleActions) -> None:
+    async def _answer(self, name: str, letter: ReceivedMail, people: PeopleActions) -> None:
         said = letter.mail.as_string()
         words = "No thank you, I have accepted another offer."
         if name == "c1":
