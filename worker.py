@@ -205,7 +205,7 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def everything(client: Client, settings: Settings) -> list[Any]:
+def all_activity_objects(client: Client, settings: Settings) -> list[Any]:
     """All activity objects of a worker."""
     return [
         *activity_objects(settings),
@@ -298,7 +298,7 @@ def build(
         client,
         task_queue=settings.task_queue,
         workflows=workflows,
-        activities=activity_methods(everything(client, settings) if objects is None else objects),
+        activities=activity_methods(all_activity_objects(client, settings) if objects is None else objects),
         activity_executor=ThreadPoolExecutor(SLOTS, thread_name_prefix="activity"),
         max_concurrent_activities=slots,
         workflow_runner=sandbox(),
@@ -389,7 +389,7 @@ async def work(settings: Settings) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    objects = everything(client, settings)
+    objects = all_activity_objects(client, settings)
     check_kinds(activity_names(objects))
     begin_rehearsal(settings)
     workers = [make(client, settings, reports=reports, objects=objects) for make in (build, build_fetcher)]

@@ -24,10 +24,10 @@ import psutil
 from temporalio.client import Client, WorkflowHandle
 from temporalio.common import SearchAttributePair, TypedSearchAttributes
 
+from bench.harness import end_with, measured, started_worker
 from bench.histories import kept_of_batch, size_of
 from bench.peers.batch_worker import SLEEPER
 from bench.peers.batching_types import BatchedInput
-from bench.running import end_with, measured, started_worker
 from bench.usage import cpu, peak_memory
 from cli.children import end_child
 from cli.dev_server import DevServer

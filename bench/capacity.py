@@ -17,7 +17,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bench.kept import RESULTS, ROOT, Report, keep_or_write, kept, page, source
+from bench.reports import RESULTS, ROOT, Report, keep_or_write, kept_report, page, source
 
 PAGE = ROOT / "docs" / "capacity.md"
 SCRIPT, COSTS = "capacity", "costs"
@@ -162,7 +162,7 @@ class Need:
 
 def tables(folder: Path = RESULTS) -> str:
     """The page's tables, from the kept costs."""
-    run = kept(COSTS, folder)
+    run = kept_report(COSTS, folder)
     return "\n".join(_lines(run)) if run else ""
 
 

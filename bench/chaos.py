@@ -24,14 +24,14 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bench.peers.chaos.agents import CASES, Case, Grounds
+from bench.harness import ROOT, add_common_options, end_with, measured
+from bench.peers.chaos.agents import CASES, Case, CaseContext
 from bench.peers.chaos.faults import FAKETIME, Disk, Fault, Faults, Pace, Targets
 from bench.peers.chaos.outside import CHANNEL, Outside
 from bench.peers.chaos.people import People
-from bench.peers.chaos.proxy import Proxy, Strike
+from bench.peers.chaos.proxy import Proxy, RequestFault
 from bench.peers.chaos.witnesses import Witnesses
 from bench.peers.fleet import Fleet
-from bench.running import ROOT, add_common_options, end_with, measured
 from cli.dev_server import DevServer
 from common.approval.floors import write_alone
 from common.approval.signing import Signer
@@ -81,7 +81,7 @@ class Chaos:
         self._signer = Signer.load(self._settings, create=True)
         port = int(server.address.rpartition(":")[2])
         self._workers = Proxy("temporal", port, self._chance)
-        self._doors = Proxy("temporal", port, self._chance)
+        self._clients = Proxy("temporal", port, self._chance)
         self._environment = {**outside.environment, **data, "TEMPORAL_CONFIG_FILE": os.devnull}
         self._made = Counter[type[Case]]()
         self._cases: list[Case] = []
@@ -89,10 +89,10 @@ class Chaos:
 
     async def run(self) -> dict[str, Any]:
         """Start everything, run the faults, wait for all agents to end; return the report."""
-        for line in (self._workers, self._doors):
+        for line in (self._workers, self._clients):
             await line.start()
         # Use the bench's own server; ignore any address from the shell or a config file.
-        os.environ.update(TEMPORAL_ADDRESS=f"127.0.0.1:{self._doors.port}", TEMPORAL_CONFIG_FILE=os.devnull)
+        os.environ.update(TEMPORAL_ADDRESS=f"127.0.0.1:{self._clients.port}", TEMPORAL_CONFIG_FILE=os.devnull)
         self._environment["TEMPORAL_ADDRESS"] = f"127.0.0.1:{self._workers.port}"
         logs = self._folder / "logs"
         fleet = Fleet(
@@ -102,10 +102,10 @@ class Chaos:
             lambda _: (sys.executable, str(ROOT / "worker.py")),
         )
         client = await connect(self._settings)
-        door = AgentClient(client, self._settings, self._signer)
-        self._people = People(client, door, self._outside, self._chance, self._count)
+        agent_client = AgentClient(client, self._settings, self._signer)
+        self._people = People(client, agent_client, self._outside, self._chance, self._count)
         pace = LONG if self._options.kills else SMALL
-        targets = Targets(fleet, self._server, self._outside, self._workers, self._doors, self._disk)
+        targets = Targets(fleet, self._server, self._outside, self._workers, self._clients, self._disk)
         self._faults = Faults(targets, self._chance, pace, self._count, self._tell)
         self._agents = set[asyncio.Task[None]]()
         keeping = asyncio.create_task(fleet.keep_up())
@@ -115,14 +115,14 @@ class Chaos:
             network.cancel()
             self._tell("no more faults")
             open_cases = await self._ended()
-            witnesses = Witnesses(self._people, client, door, self._outside, self._settings.data_dir)
+            witnesses = Witnesses(self._people, client, agent_client, self._outside, self._settings.data_dir)
             report = await witnesses.compare(self._cases, open_cases, self._faults.off)
             self._explain(report)
             return self._with_faults(report)
         finally:
             keeping.cancel()
             await fleet.end()
-            for line in (self._workers, self._doors):
+            for line in (self._workers, self._clients):
                 await line.stop()
             if self._options.keep:
                 shutil.copytree(logs, self._options.keep, dirs_exist_ok=True)
@@ -182,8 +182,8 @@ class Chaos:
 
     def _start(self, kind: type[Case]) -> None:
         artifacts = ArtifactStore.of(self._settings)
-        grounds = Grounds(self._outside, self._folder / "work", artifacts)
-        case = kind(self._made[kind], grounds)
+        context = CaseContext(self._outside, self._folder / "work", artifacts)
+        case = kind(self._made[kind], context)
         self._made[kind] += 1
         self._cases.append(case)
         self._agents.add(asyncio.create_task(self._people.look_after(case), name=case.id))
@@ -209,7 +209,7 @@ class Chaos:
         return [case for case in self._cases if case.id in names]
 
     def _with_faults(self, report: dict[str, Any]) -> dict[str, Any]:
-        proxies = [*self._outside.proxies.values(), self._workers, self._doors]
+        proxies = [*self._outside.proxies.values(), self._workers, self._clients]
         struck = sum((proxy.count for proxy in proxies), Counter[str]())
         names = (
             "kills",
@@ -223,7 +223,7 @@ class Chaos:
         return {
             **report,
             **{name: self._count[name] for name in names},
-            **{strike.value: struck[strike] for strike in Strike},
+            **{fault.value: struck[fault] for fault in RequestFault},
             "refused": struck["refused"],
             "unnoticed": self._count["unnoticed"],
             "no_room": self._faults.without_room(),
@@ -253,7 +253,7 @@ def wanted(left_out: Sequence[str]) -> list[str]:
     lacks = {name for name, what in OPTIONAL.items() if any(each.startswith(what) for each in left_out)}
     faults = [
         *("kills", "stops", "server_stops", "outages", "disk_full", "clocks_off", "refused"),
-        *(strike.value for strike in Strike),
+        *(fault.value for fault in RequestFault),
         *(f"{name}_down" for name in ("s3", "slack", "smtp", "imap", "model", "broker", "web")),
         *("signals_twice", "mails_twice"),
     ]

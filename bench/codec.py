@@ -19,9 +19,9 @@ from time import perf_counter, process_time
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from activities.calls.interceptor import ReliableReports
+from bench.harness import end_with, measured
 from bench.peers.side import KitSide
 from bench.peers.worker import kit_worker
-from bench.running import end_with, measured
 from cli.dev_server import DevServer
 from common.key_ring import rotate
 from common.settings import Settings

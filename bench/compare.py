@@ -21,11 +21,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from bench.harness import add_common_options, bounded, end_with, measured
 from bench.peers.contenders import NAMES, CannotTakePartError, Contender, contender
 from bench.peers.figures import BASE, Life, Spent, ratios, table
 from bench.peers.kills import Kills
 from bench.peers.side import TemporalSide, throttled
-from bench.running import add_common_options, bounded, end_with, measured
 from bench.usage import cpu_of_all, memory_of_all
 
 BLOCKS = 4

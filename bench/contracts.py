@@ -27,8 +27,8 @@ from activities.contracts.listing import media_type_of
 from activities.contracts.playbook import default_playbook
 from activities.documents.reader_entry import structure
 from activities.documents.structure import StructuredDocument
+from bench.harness import end_with, measured
 from bench.histories import kept_of_batch
-from bench.running import end_with, measured
 from bench.usage import cpu_of_all, peak_memory
 from cli.children import end_child, start_child
 from cli.dev_server import DevServer

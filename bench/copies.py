@@ -24,7 +24,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bench.running import ROOT, add_common_options, bounded, end_with, measured
+from bench.harness import ROOT, add_common_options, bounded, end_with, measured
 from cli.children import start_child
 from cli.copying.keeper import CopyKeeper, open_copy
 from cli.copying.restore import restore_copy
@@ -134,7 +134,7 @@ async def one_round(folder: Path, chance: random.Random, seconds: float, kills: 
 
 async def _whole(keeper: CopyKeeper) -> None:
     now, end = datetime.now(UTC), monotonic() + WHOLE_WITHIN
-    while keeper.whole_at < now:
+    while keeper.complete_at < now:
         assert monotonic() < end, "the copy does not get whole"
         await asyncio.sleep(0.2)
 

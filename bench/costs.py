@@ -19,9 +19,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from temporalio.api.enums.v1 import EventType
 
+from bench.harness import bounded, end_with, measured
 from bench.peers.contenders import Contender, contender
 from bench.peers.side import KitSide, throttled
-from bench.running import bounded, end_with, measured
 from bench.usage import cpu_of_all, memory_of_all
 
 SIDE = "kit-encrypted"

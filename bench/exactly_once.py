@@ -28,12 +28,12 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.trading.paper_faults import Faults
-from bench.peers.buyers import Floor, fleet_of
+from bench.harness import add_common_options, end_with, measured, own_cluster, own_server
+from bench.peers.buyers import SharedMarket, fleet_of
 from bench.peers.fleet import Fleet, Member
 from bench.peers.market import ALL, CUT_OFF
 from bench.peers.side import throttled
-from bench.peers.verdict import Ended, Role, attempts_over_one, compare
-from bench.running import add_common_options, end_with, measured, own_cluster, own_server
+from bench.peers.verdict import AgentOutcome, Role, attempts_over_one, compare
 from cli.cluster.cluster import Cluster
 from cli.dev_server import DevServer
 from common.agents.buyer import BuyerInput, BuyerResult, OnDrift
@@ -53,13 +53,13 @@ WANDER = Decimal("0.04")  # up and down; the tolerance is 0.1
 TENTH = (Role.REJECTED, Role.DRIFTED, Role.RACED, Role.CANCELLED)
 APPROVERS = ["ann", "bob"]
 KILL_EVERY = (2.0, 6.0)
-AWAY = (10.0, 30.0)
+OUTAGE_SECONDS = (10.0, 30.0)
 # An agent gives up on what a suspended worker was about to send; longer if its next calls wait for that
 # worker, too.
-STOPPED = (ORDER.start_to_close + SETTLED).total_seconds()
+SUSPEND_SECONDS = (ORDER.start_to_close + SETTLED).total_seconds()
 LONGEST_STOP = 300.0
 # How long a resumed worker has to send the order it was about to send.
-GRACE = 5.0
+GRACE_SECONDS = 5.0
 
 
 class Agent:
@@ -99,8 +99,8 @@ class Chaos:
         faults = Faults(
             lost_acknowledgements=0.3, lost_requests=0.1, duplicates=0.1, slowness=1, seed=options.seed
         )
-        self._floor = Floor(settings.data_dir / "floor", faults, liquidity=Decimal(1))
-        self._floor.folder.mkdir(parents=True)
+        self._market = SharedMarket(settings.data_dir / "market", faults, liquidity=Decimal(1))
+        self._market.folder.mkdir(parents=True)
         self._prices = {ALL: PRICE}
         write_alone(settings)
         self._signer = Signer.load(settings, create=True)
@@ -117,16 +117,16 @@ class Chaos:
         }
         self._fleet: Fleet
         self._client: Client
-        self._door: AgentClient
+        self._agent_client: AgentClient
 
     async def run(self) -> dict[str, Any]:
         """Start everything, run the faults, wait for all agents to end; return the report."""
         began = perf_counter()
         self._post()
         self._client = await connect(self._settings)
-        self._door = AgentClient(self._client, self._settings, self._signer)
+        self._agent_client = AgentClient(self._client, self._settings, self._signer)
         size, address = self._options.workers, self._server.address
-        self._fleet = fleet_of(self._floor, self._settings, address, size)
+        self._fleet = fleet_of(self._market, self._settings, address, size)
         keeping = asyncio.create_task(self._fleet.keep_up())
         try:
             async with asyncio.TaskGroup() as group:
@@ -146,7 +146,7 @@ class Chaos:
 
     async def _start_agents(self) -> None:
         async def start(id: str) -> None:
-            await self._door.start("buyer", self._agents[id].input, id=id, owner="owner-1")
+            await self._agent_client.start("buyer", self._agents[id].input, id=id, owner="owner-1")
 
         await throttled(list(self._agents), start)
         self._tell(f"{len(self._agents)} agents started")
@@ -156,7 +156,7 @@ class Chaos:
         began = perf_counter()
         async with asyncio.TaskGroup() as group:
             while True:
-                for row in await self._door.inbox():
+                for row in await self._agent_client.inbox():
                     agent = self._agents[row.id]
                     if row.request_id in agent.decided:
                         continue
@@ -208,7 +208,7 @@ class Chaos:
         self._post()
 
     def _post(self) -> None:
-        self._floor.board.write(self._prices)
+        self._market.board.write(self._prices)
 
     async def _kills(self) -> None:
         while self._count["kills"] < self._options.kills:
@@ -226,9 +226,9 @@ class Chaos:
             share = self._span / self._options.outages
             await asyncio.sleep(self._chance.uniform(0.2, 0.6) * share)
             self._up.clear()
-            part = self._server.parts[number % len(self._server.parts)]
-            async with self._server.away(part):
-                seconds = self._chance.uniform(*AWAY)
+            part = self._server.killable_parts[number % len(self._server.killable_parts)]
+            async with self._server.outage(part):
+                seconds = self._chance.uniform(*OUTAGE_SECONDS)
                 self._tell(f"outage {number + 1}: {part} is away for {seconds:.0f} s")
                 await asyncio.sleep(seconds)
             self._up.set()
@@ -252,18 +252,18 @@ class Chaos:
     async def _go_on(self, member: Member, raced: Sequence[Agent]) -> None:
         """Resume a suspended worker once the agents it meant to send for have given that up."""
         deadline = perf_counter() + LONGEST_STOP
-        await asyncio.sleep(STOPPED)
+        await asyncio.sleep(SUSPEND_SECONDS)
         while raced and perf_counter() < deadline:
             if all([await self._went_on(agent) for agent in raced]):
                 self._count["outlived"] += 1
                 break
             await asyncio.sleep(2)
         self._tell(f"goes on; agents that have decided otherwise: {[agent.symbol for agent in raced]}")
-        await self._fleet.go_on(member, GRACE)
+        await self._fleet.go_on(member, GRACE_SECONDS)
 
     async def _went_on(self, agent: Agent) -> bool:
         """Whether an agent has ended or asked again."""
-        ending = await self._door.ending(agent.id, wait=False)
+        ending = await self._agent_client.ending(agent.id, wait=False)
         return len(agent.decided) > 1 or ending.status is not RunStatus.RUNNING
 
     async def _someone(self, sending: bool = False) -> Member:
@@ -283,17 +283,21 @@ class Chaos:
         return [agent for agent in self._agents.values() if agent.role is Role.RACED]
 
     async def _all_ended(self) -> None:
-        while left := await self._door.list_agents(AgentFilter(status=RunStatus.RUNNING), len(self._agents)):
+        while left := await self._agent_client.list_agents(
+            AgentFilter(status=RunStatus.RUNNING), len(self._agents)
+        ):
             self._tell(f"{len(left)} agents still run")
             await asyncio.sleep(5)
 
     async def _report(self, seconds: float) -> dict[str, Any]:
-        endings = await throttled(list(self._agents), lambda id: self._door.ending(id, wait=False))
+        endings = await throttled(list(self._agents), lambda id: self._agent_client.ending(id, wait=False))
         ended = []
         for agent, ending in zip(self._agents.values(), endings, strict=True):
             result = BuyerResult.model_validate(ending.result) if ending.result else None
-            ended.append(Ended(agent.symbol, agent.role, agent.input.quantity, LIMIT, ending.status, result))
-        broker = self._floor.broker()
+            ended.append(
+                AgentOutcome(agent.symbol, agent.role, agent.input.quantity, LIMIT, ending.status, result)
+            )
+        broker = self._market.broker()
         journals = [journal.lines() for journal in self._fleet.journals]
         outcomes = Counter(attempt.outcome for attempt in broker.attempts())
         roles = Counter(agent.role.value for agent in self._agents.values())

@@ -25,9 +25,9 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from bench.harness import end_with
 from bench.peers.side import KitSide
 from bench.peers.tasks import KitInput
-from bench.running import end_with
 from bench.usage import cpu
 from cli.children import end_child, start_child
 from cli.dev_server import DevServer, free_port, listens

@@ -30,10 +30,10 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from temporalio.client import Client
 
 from activities.trading.paper import PaperBroker
+from bench.harness import ROOT, add_common_options, end_with, measured, own_server, started_worker
 from bench.peers.injections import EVIL, SIGN, ObedientModel, Order
 from bench.peers.side import throttled
-from bench.peers.victims import LIMIT, SYMBOL, Scene, Victim, tree
-from bench.running import ROOT, add_common_options, end_with, measured, own_server, started_worker
+from bench.peers.victims import LIMIT, SYMBOL, ReadingMaterial, Victim, tree
 from cli.children import end_child
 from cli.dev_server import free_port
 from common.agents.buyer import BuyerInput
@@ -74,15 +74,15 @@ class Hijack:
         self,
         options: argparse.Namespace,
         client: Client,
-        door: AgentClient,
-        scene: Scene,
+        agent_client: AgentClient,
+        material: ReadingMaterial,
         witnesses: Witnesses,
     ) -> None:
         self._options = options
         self._client = client
-        self._door = door
-        self._victims = scene.victims
-        self._places = scene.places
+        self._agent_client = agent_client
+        self._victims = material.victims
+        self._places = material.places
         self._witnesses = witnesses
 
     async def run(self) -> dict[str, Any]:
@@ -92,17 +92,17 @@ class Hijack:
         await self._settled("all have read")
         for victim in self._victims:
             if victim.approved:
-                await self._door.decide(victim.id, Verdict.APPROVE, by=OWNER, through="cli")
+                await self._agent_client.decide(victim.id, Verdict.APPROVE, by=OWNER, through="cli")
         await self._settled("what was approved is done")
         for victim in self._victims:
             await self._say(victim)
         await self._settled("all have heard")
-        views = {each.id: await self._door.view(each.id) for each in self._victims}
+        views = {each.id: await self._agent_client.view(each.id) for each in self._victims}
         return {**await self._report(views), "seconds": round(perf_counter() - began, 1)}
 
     async def _start(self, id: str) -> None:
         victim = next(each for each in self._victims if each.id == id)
-        await self._door.start(victim.kind, victim.input, id=id, owner=OWNER)
+        await self._agent_client.start(victim.kind, victim.input, id=id, owner=OWNER)
         if victim.kind == "code-auditor":
             await self._tell_all(victim)
 
@@ -115,7 +115,7 @@ class Hijack:
 
     async def _tell_all(self, victim: Victim) -> None:
         for order in victim.told:
-            await self._door.tell(victim.id, order.text)
+            await self._agent_client.tell(victim.id, order.text)
 
     async def _settled(self, what: str) -> None:
         """Wait until no agent has anything in progress."""
@@ -127,7 +127,7 @@ class Hijack:
         self._tell(what)
 
     async def _is_busy(self, id: str) -> bool:
-        described = await self._door.describe(id)
+        described = await self._agent_client.describe(id)
         raw, row = described.raw_description, row_of(described)
         under_way = raw.pending_activities or raw.pending_children or raw.HasField("pending_workflow_task")
         # A contract auditor waits for other agents; it is done once it has ended or asks about the results.
@@ -278,7 +278,7 @@ async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         write_alone(settings)
         signer = Signer.load(settings, create=True)
         with serving("openai", model) as models, WebServer(host="127.0.0.2") as site:
-            scene = Scene(folder / "scene", site, orders)
+            material = ReadingMaterial(folder / "scene", site, orders)
             keys = tuple(file.read_text().strip() for file in data.glob("*key*"))
             witnesses = Witnesses(folder, model, listener, (canary, *filter(None, keys)))
             port = free_port()
@@ -296,17 +296,17 @@ async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
                     "HIBERNAUT_MAIL_FROM": "agents@example.com",
                     "HIBERNAUT_MAIL_REPLY_TO": "answers@example.com",
                     "HIBERNAUT_PUBLIC_URL": "http://localhost:8080",
-                    "HIBERNAUT_QUOTES": str(scene.write_quotes()),
+                    "HIBERNAUT_QUOTES": str(material.write_quotes()),
                     "HIBERNAUT_QUOTES_SPEED": "0",
                 }
-                witnesses.look(scene.victims)
+                witnesses.look(material.victims)
                 worker = await started_worker(
                     [sys.executable, str(ROOT / "worker.py")], environment, folder / "worker.log"
                 )
                 try:
                     client = await connect(settings)
-                    door = AgentClient(client, settings, signer)
-                    return await Hijack(options, client, door, scene, witnesses).run()
+                    agent_client = AgentClient(client, settings, signer)
+                    return await Hijack(options, client, agent_client, material, witnesses).run()
                 finally:
                     await end_child(worker, 60)
                     listener.close()

@@ -23,10 +23,10 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from activities.trading.paper_faults import Faults
-from bench.peers.buyers import Floor, fleet_of
+from bench.harness import ROOT, end_with, measured
+from bench.peers.buyers import SharedMarket, fleet_of
 from bench.peers.market import ALL
 from bench.peers.side import throttled
-from bench.running import ROOT, end_with, measured
 from cli.dev_server import DevServer
 from common.agents.buyer import BuyerInput
 from common.approval.floors import write_alone
@@ -100,9 +100,9 @@ async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder)})
     write_alone(settings)
     signer = Signer.load(settings, create=True)
-    floor = Floor(folder / "floor", Faults())
-    floor.folder.mkdir()
-    floor.board.write({ALL: Decimal(10)})
+    market = SharedMarket(folder / "market", Faults())
+    market.folder.mkdir()
+    market.board.write({ALL: Decimal(10)})
     task = asyncio.current_task()
     assert task
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -110,7 +110,7 @@ async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     async with asyncio.timeout(options.limit), DevServer(settings, ui_port=None) as server:
         # Use the bench's own server; ignore any address from the shell or a config file.
         os.environ.update(TEMPORAL_ADDRESS=server.address, TEMPORAL_CONFIG_FILE=os.devnull)
-        fleet = fleet_of(floor, settings, server.address, 1)
+        fleet = fleet_of(market, settings, server.address, 1)
         keeping = asyncio.create_task(fleet.keep_up())
         try:
             unlimited = settings.but(working_agents=None)

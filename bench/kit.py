@@ -8,7 +8,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench import compare
-from bench.running import end_with
+from bench.harness import end_with
 
 ALONE = ("--sides", "kit", "bare", "--longer", "--deaths", "0")
 

@@ -15,21 +15,21 @@ class Mutant:
 
     Attributes:
         name: a description, in words.
-        sort: the kind of change.
+        category: the kind of change.
         file: the file it changes.
         edits: pairs of old and new text; each old text occurs once.
         at: prefix of the recordings expected to notice it, which are tried first.
     """
 
     name: str
-    sort: str
+    category: str
     file: str
     edits: tuple[tuple[str, str], ...]
     at: str = ""
 
 
-def _one(sort: str, file: str, name: str, old: str, new: str, at: str = "") -> Mutant:
-    return Mutant(name, sort, file, ((old, new),), at)
+def _one(category: str, file: str, name: str, old: str, new: str, at: str = "") -> Mutant:
+    return Mutant(name, category, file, ((old, new),), at)
 
 
 KIT = "workflows/core/"

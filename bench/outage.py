@@ -23,9 +23,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from temporalio.client import Client
 
-from bench.peers.errands import BEGUN, ENDED, Errand, ErrandInput, Witness, told
+from bench.harness import add_common_options, end_with, measured, own_server, started_worker
+from bench.peers.errands import BEGUN, ENDED, Errand, ErrandInput, Witness, end_file
 from bench.peers.side import throttled
-from bench.running import add_common_options, end_with, measured, own_server, started_worker
 from cli.children import end_child
 from cli.dev_server import DevServer
 from common.agents.states import RunStatus
@@ -70,7 +70,7 @@ class Outage:
         write_alone(self._settings)
         signer = Signer.load(self._settings, create=True)
         client = await connect(self._settings)
-        door = AgentClient(client, self._settings, signer)
+        agent_client = AgentClient(client, self._settings, signer)
         environment = {
             "TEMPORAL_ADDRESS": self._server.address,
             "TEMPORAL_CONFIG_FILE": os.devnull,
@@ -82,16 +82,16 @@ class Outage:
             for number in range(self._options.workers)
         ]
         try:
-            await self._begin(door)
+            await self._begin(agent_client)
             away, back = await self._outage()
             await self._all_closed(client)
             return await self._report(client, away, back)
         finally:
             await asyncio.gather(*(end_child(worker, 15) for worker in workers))
 
-    async def _begin(self, door: AgentClient) -> None:
+    async def _begin(self, agent_client: AgentClient) -> None:
         async def start(id: str) -> None:
-            await door.start(KIND, ErrandInput(errands=self._agents[id]), id=id, owner="owner-1")
+            await agent_client.start(KIND, ErrandInput(errands=self._agents[id]), id=id, owner="owner-1")
 
         await throttled(list(self._agents), start)
         while (begun := len(set(self._said(BEGUN)))) < self._options.activities:  # noqa: ASYNC110 - elsewhere
@@ -104,7 +104,7 @@ class Outage:
         if (code := await self._server.wait()) != -signal.SIGKILL:
             raise RuntimeError(f"the server ended with {code}")
         away = time.time()
-        told(self._settings.data_dir).touch()
+        end_file(self._settings.data_dir).touch()
         self._tell(f"the server is away for {self._options.seconds:g} s")
         await asyncio.sleep(self._options.seconds)
         await self._server.start()

@@ -15,9 +15,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bench.kept import RESULTS, ROOT, Report, keep_or_write, kept, page, source
 from bench.peers.contenders import SAYS
 from bench.peers.figures import BASE
+from bench.reports import RESULTS, ROOT, Report, keep_or_write, kept_report, page, source
 
 PAGE = ROOT / "docs" / "performance.md"
 PICTURE = ROOT / "docs" / "pictures" / "performance.png"
@@ -99,7 +99,7 @@ def made(folder: Path = RESULTS) -> str:
 
 
 def _lines(folder: Path) -> Iterator[str]:
-    run = kept(COMPARE, folder)
+    run = kept_report(COMPARE, folder)
     if run is None:
         return
     report = run["report"]
@@ -125,7 +125,7 @@ def _lines(folder: Path) -> Iterator[str]:
     if any(side["kills"] for side in sides.values()):
         yield ""
         yield from _table(sides, KILLS)
-    codec = kept(CODEC, folder)
+    codec = kept_report(CODEC, folder)
     if codec:
         found = codec["report"]
         yield ""
@@ -198,7 +198,7 @@ def check(report: Report) -> None:
 
 def misses(folder: Path = RESULTS) -> list[str]:
     """The targets that the kit misses."""
-    run = kept(COMPARE, folder)
+    run = kept_report(COMPARE, folder)
     if run is None:
         return []
     report = run["report"]
@@ -215,7 +215,7 @@ def misses(folder: Path = RESULTS) -> list[str]:
 def write() -> int:
     """Write the page; the exit code is 1 if the kit misses a target."""
     PAGE.write_text(page(PAGE.read_text(), SCRIPT, made()))
-    if run := kept(COMPARE):
+    if run := kept_report(COMPARE):
         draw(run["report"], PICTURE)
     for each in misses():
         print(each, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What it costs to wait for the answers of a thousand candidates: one agent asleep, beside one with one.
+"""What a recruiter costs while it waits for a thousand candidates, compared with one that waits for one.
 
 A real worker writes to all of them over SMTP, then ends; what remains is measured. Then a worker is started,
 and mail comes in for one candidate. The last line of the output is JSON.
@@ -27,7 +27,7 @@ from aiosmtpd.handlers import Sink
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
-from bench.running import end_with, measured, started_worker
+from bench.harness import end_with, measured, started_worker
 from cli.children import end_child
 from cli.dev_server import DevServer, free_port
 from common.agents.recruiter import RecruiterInput

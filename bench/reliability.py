@@ -14,7 +14,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bench.kept import RESULTS, ROOT, Check, Report, keep_or_write, kept, page, source
+from bench.reports import RESULTS, ROOT, Check, Report, keep_or_write, kept_report, page, source
 
 PAGE = ROOT / "docs" / "reliability.md"
 SCRIPT = "reliability"
@@ -38,7 +38,7 @@ def zero(name: str, says: str) -> Figure:
     return Figure(says, lambda report: report[name], "0", lambda found, report: found == 0)
 
 
-def told(name: str, says: str) -> Figure:
+def reported(name: str, says: str) -> Figure:
     """A figure that shows how much was tried."""
     return Figure(says, lambda report: report[name])
 
@@ -55,36 +55,36 @@ def _worst(name: str) -> Callable[[Report], float]:
 
 FIGURES: dict[str, Sequence[Figure]] = {
     "outage": (
-        told("activities", "activities that ended while the server was away"),
-        told("away_seconds", "seconds it was away"),
+        reported("activities", "activities that ended while the server was away"),
+        reported("away_seconds", "seconds it was away"),
         zero("executed_again", "activities executed again"),
         zero("lost", "agents without their result"),
         zero("need_a_human", "agents that needed a human"),
         under(5, "s", "last agent done after its return, s", lambda r: r["last_back_after_seconds"]),
     ),
     "wake": (
-        told("kills", "workers killed"),
-        told("asleep", "agents asleep at most"),
+        reported("kills", "workers killed"),
+        reported("asleep", "agents asleep at most"),
         under(2, "s", "first wake, another worker takes over, p99, s", _worst("taken_over_ms")),
         Figure("first wake, none stands by and one is started, p99, s", _worst("restarted_ms")),
     ),
     "chaos": (
-        told("kills", "processes killed"),
+        reported("kills", "processes killed"),
         zero("lost", "acknowledged and lost"),
         zero("duplicated", "side effects that happened twice"),
         zero("missing", "side effects that are missing"),
         zero("needing_human", "agents that needed a human"),
     ),
     "exactly_once": (
-        told("kills", "workers killed"),
-        told("attempts_over_one", "orders sent more than once, or sent and not heard"),
+        reported("kills", "workers killed"),
+        reported("attempts_over_one", "orders sent more than once, or sent and not heard"),
         zero("duplicated", "approvals with more than one order"),
         zero("missing", "approvals without their order"),
         zero("forbidden_orders", "orders that nobody approved"),
     ),
     "copies": (
-        told("rounds", "databases that were copied while they were written"),
-        told("kills", "times Litestream was killed meanwhile"),
+        reported("rounds", "databases that were copied while they were written"),
+        reported("kills", "times Litestream was killed meanwhile"),
         zero("other", "came back other than they were"),
         zero("not_brought_back", "did not come back"),
     ),
@@ -93,15 +93,15 @@ FIGURES: dict[str, Sequence[Figure]] = {
         Figure("of these caught", lambda r: r["caught"], "all", lambda found, r: found == r["mutants"]),
     ),
     "fixes": (
-        told("packages", "installed packages whose fixes the code auditor planned and made in a copy"),
-        told("modules", "modules that could be imported before"),
-        told("fixes", "fixes that were made"),
+        reported("packages", "installed packages whose fixes the code auditor planned and made in a copy"),
+        reported("modules", "modules that could be imported before"),
+        reported("fixes", "fixes that were made"),
         zero("lost", "modules that could not be imported afterwards"),
-        told("unclear", "modules that could be imported at one time and not at another"),
+        reported("unclear", "modules that could be imported at one time and not at another"),
     ),
     "hijack": (
-        told("texts", "texts with an order to the language model in them"),
-        told("answers_that_obeyed", "answers in which the model obeyed one"),
+        reported("texts", "texts with an order to the language model in them"),
+        reported("answers_that_obeyed", "answers in which the model obeyed one"),
         zero("unapproved_effects", "effects that nobody approved"),
     ),
 }
@@ -129,7 +129,7 @@ def failures(folder: Path = RESULTS) -> list[str]:
 
 def _runs(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     for name in FIGURES:
-        if run := kept(name, folder):
+        if run := kept_report(name, folder):
             yield name, run
 
 

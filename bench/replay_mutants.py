@@ -25,8 +25,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from bench.harness import end_with  # noqa: E402
 from bench.mutants import MUTANTS, Mutant  # noqa: E402
-from bench.running import end_with  # noqa: E402
 
 COPIED = ("activities", "cli", "common", "workflows", "tests/replay")
 # Time limit of each mutant's process, which normally ends long before.
@@ -141,8 +141,8 @@ def chosen(sample: int | None, seed: int) -> list[Mutant]:
     seen: Counter[str] = Counter()
     ranked: list[tuple[int, int, Mutant]] = []
     for each in mutants:
-        ranked.append((seen[each.sort], len(ranked), each))
-        seen[each.sort] += 1
+        ranked.append((seen[each.category], len(ranked), each))
+        seen[each.category] += 1
     return [each for *_, each in sorted(ranked, key=lambda rank: rank[:2])[:sample]]
 
 
@@ -165,7 +165,7 @@ def bench(mutants: Sequence[Mutant], seed: int) -> dict[str, object]:
         for mutant in mutants:
             with applied(mutant, copy):
                 said = looked_at(copy, [mutant.at])
-            print(f"{mutant.sort}: {mutant.name}: {said or 'MISSED'}", file=sys.stderr, flush=True)
+            print(f"{mutant.category}: {mutant.name}: {said or 'MISSED'}", file=sys.stderr, flush=True)
             if said:
                 how[said.partition(": ")[2]] += 1
             else:
@@ -176,7 +176,7 @@ def bench(mutants: Sequence[Mutant], seed: int) -> dict[str, object]:
         "missed": missed,
         "by_replay": how["does not replay"],
         "by_fingerprint": how["another fingerprint"],
-        "sorts": dict(Counter(each.sort for each in mutants)),
+        "sorts": dict(Counter(each.category for each in mutants)),
         "seed": seed,
         "seconds": round(time.monotonic() - begun, 1),
     }

@@ -24,7 +24,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bench.running import end_with
+from bench.harness import end_with
 from common.agents.agent import NotebookEntry
 from common.agents.states import RunStatus
 from common.archive.index import ArchiveIndex, IndexQuery, pack_rows

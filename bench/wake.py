@@ -16,9 +16,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from bench.harness import end_with, measured, own_server
 from bench.peers.figures import percentiles
 from bench.peers.side import KitSide
-from bench.running import end_with, measured, own_server
 from cli.dev_server import DevServer
 from common.settings import Settings
 from common.temporal.connect import connect

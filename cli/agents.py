@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 
 from temporalio.service import RPCError, RPCStatusCode
 
-from cli.answering import answers_of
 from cli.archive import archived_view, view_anywhere
 from cli.clients import open_agents, open_client
-from cli.draw import ROW_COLUMNS, row_cells, show_lines
+from cli.deciders import decider_lookup
+from cli.format import ROW_COLUMNS, row_cells, show_lines
 from cli.inputs import check_files, kind_named, read_edits, read_input
 from cli.output import CommandError, ExitCode, clean, print_document, say
 from cli.table import print_table
@@ -38,7 +38,7 @@ from common.temporal.search_attributes import parse_missing
 
 RETRY_AFTER = 1.0
 # How long `start` waits to see whether the agent fails at once, and its poll interval; seconds.
-MOMENT, LOOK_EVERY = 2.0, 0.2
+START_WAIT, POLL_INTERVAL = 2.0, 0.2
 BATCH_PATIENCE = timedelta(seconds=0.5)  # batch progress is optional: the list is complete without it
 
 
@@ -152,7 +152,7 @@ async def show(settings: Settings, id: str, *, as_json: bool) -> None:
         print_document(view)
     else:
         files = await AgentFiles.of(settings).listed(id)
-        print("\n".join(show_lines(view, ArtifactStore.of(settings), answers_of(settings), files)))
+        print("\n".join(show_lines(view, ArtifactStore.of(settings), decider_lookup(settings), files)))
 
 
 async def result(settings: Settings, id: str, *, wait: bool) -> ExitCode:
@@ -222,9 +222,9 @@ async def decide(
 
 
 async def _after_a_moment(agents: AgentClient, id: str) -> tuple[Ending, str, list[Trouble]]:
-    """How the agent stands once it closes, waits or `MOMENT` has passed; what it lacks; its trouble."""
+    """How the agent stands once it closes, waits or `START_WAIT` has passed; what it lacks; its trouble."""
     now = asyncio.get_running_loop().time
-    until = now() + MOMENT
+    until = now() + START_WAIT
     # The agent has started; losing the connection now is no error.
     with suppress(RPCError):
         while True:
@@ -237,7 +237,7 @@ async def _after_a_moment(agents: AgentClient, id: str) -> tuple[Ending, str, li
             if now() > until:
                 found = await agents.diagnosis.of(described, datetime.now(UTC))
                 return Ending(status=RunStatus.RUNNING), "", found
-            await asyncio.sleep(LOOK_EVERY)
+            await asyncio.sleep(POLL_INTERVAL)
     return Ending(status=RunStatus.RUNNING), "", []
 
 

@@ -12,9 +12,9 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from cli.asking import agreed, asks
 from cli.clients import open_agents, open_client
-from cli.draw import moment, show_lines
+from cli.confirm import confirmed, should_confirm
+from cli.format import moment, show_lines
 from cli.output import CommandError, ExitCode, clean, print_document, say
 from cli.revival import revived_input
 from common.approval.action_log import ActionLog
@@ -38,9 +38,6 @@ from common.hints import command
 from common.object_store import StoreUnavailableError, open_store
 from common.s3_store import S3Store
 from common.settings import Settings
-
-# Agents are started by the server's clock, which may be ahead of ours.
-CLOCKS_DIFFER = timedelta(minutes=10)
 
 Done = TypeVar("Done")
 
@@ -109,7 +106,7 @@ async def archive_revive(
     acts = await asyncio.to_thread(ActionLog.of(settings).acts_of, id)
     for act in acts:
         say(f"{id} acted at {act.node} on {moment(act.at)}, decided by {', '.join(act.by)}.")
-    if acts and asks(yes=yes) and not await agreed("It may ask for the same again. Revive it?"):
+    if acts and should_confirm(yes=yes) and not await confirmed("It may ask for the same again. Revive it?"):
         say("nothing was started.")
         return ExitCode.REFUSED
     input = await revived_input(archived, client.data_converter, record, datetime.now(UTC))

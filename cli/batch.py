@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from cli.clients import open_agents
 from cli.output import CommandError, ExitCode, flat, print_document, say
-from cli.steering import Steered
+from cli.steering import SteeringResult
 from common.agents.batch import MAX_ITEMS, MAX_MORE, BatchCommand, BatchItem, as_lines
 from common.settings import Settings
 
@@ -42,7 +42,7 @@ async def batch(
     sent = 0
     for command in commands:
         receipt = await agents.receipt(id, await agents.batch(id, command))
-        steered = Steered.of(id, receipt)
+        steered = SteeringResult.of(id, receipt)
         if as_json and (steered.refused or command is commands[-1]):
             print_document(steered)
         say(steered.words)

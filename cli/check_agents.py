@@ -26,13 +26,13 @@ from common.hints import command
 from common.settings import Settings, SettingsError
 
 # How many workers, or agents in trouble, are named.
-SHOWN = 3
+MAX_NAMED = 3
 # A worker silent for this long has probably died.
 SILENT_AFTER = timedelta(seconds=25)
 # How many agents in possible trouble to diagnose, and for how long.
-MOST, PATIENCE = 200, timedelta(seconds=3)
+MAX_DIAGNOSED, PATIENCE = 200, timedelta(seconds=3)
 # Causes that only a worker with the right code removes; with others, an agent may be right to wait.
-TO_MEND = {Cause.NO_WORKER, Cause.BUILD_GONE, Cause.TASK_FAILS, Cause.UNKNOWN_KIND, Cause.UNKNOWN_ACTIVITY}
+NEEDS_FIX = {Cause.NO_WORKER, Cause.BUILD_GONE, Cause.TASK_FAILS, Cause.UNKNOWN_KIND, Cause.UNKNOWN_ACTIVITY}
 
 
 async def worker_check(client: Client, settings: Settings) -> Check:
@@ -42,16 +42,16 @@ async def worker_check(client: Client, settings: Settings) -> Check:
     activities = await pollers(client, queue, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY)
     silent = [name for name, found in (("workflow", workflows), ("activity", activities)) if not found.builds]
     if silent:
-        mend = f"no worker polls the task queue {queue} for {' and '.join(silent)} tasks"
-        return Check("worker", Health.MEND, f"{mend}: start `python worker.py`, or read its log")
+        fix = f"no worker polls the task queue {queue} for {' and '.join(silent)} tasks"
+        return Check("worker", Health.NEEDS_FIX, f"{fix}: start `python worker.py`, or read its log")
     if not workflows.serve(""):
         what = f"the current build is {workflows.current}" if workflows.current else "no build is current"
-        mend = "start workers of it" if workflows.current else "`starter.py versions --set-current BUILD`"
+        fix = "start workers of it" if workflows.current else "`starter.py versions --set-current BUILD`"
         there_are = ", ".join(sorted(each or "unversioned workers" for each in workflows.builds))
-        return Check("worker", Health.MEND, f"new agents wait: {what}, and only {there_are} poll: {mend}")
+        return Check("worker", Health.NEEDS_FIX, f"new agents wait: {what}, and only {there_are} poll: {fix}")
     who = sorted({*workflows.workers, *activities.workers})
     count = "a worker polls" if len(who) == 1 else f"{len(who)} workers poll"
-    named = ", ".join(who[:SHOWN]) + (", …" if len(who) > SHOWN else "")
+    named = ", ".join(who[:MAX_NAMED]) + (", …" if len(who) > MAX_NAMED else "")
     current = f"; the current build is {workflows.current}" if workflows.current else ""
     found = f"{count} the task queue {queue}: {named}{current}"
     fetches = await pollers(client, settings.fetch_queue, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY)
@@ -68,7 +68,7 @@ async def slots_check(client: Client, settings: Settings) -> Check:
         return Check("slots", Health.UNSEEN, f"not shown: {error.message}")
     if not found:
         return Check("slots", Health.UNSEEN, "no worker has reported yet; each does within 10 s of its start")
-    words = "; ".join(_busy(each) for each in busiest(found)[:SHOWN]) + ("; …" if len(found) > SHOWN else "")
+    words = "; ".join(map(_busy, busiest(found)[:MAX_NAMED])) + ("; …" if len(found) > MAX_NAMED else "")
     working = [each for each in found if not each.ending]
     if working and all(each.activities.all_used for each in working):
         return Check("slots", Health.WARNING, f"{words}: all take no more calls, start more workers")
@@ -89,12 +89,12 @@ async def kinds_check(client: Client, settings: Settings) -> Check:
         words = f"{'each worker' if len(telling) > 1 else 'the worker'} serves {', '.join(sorted(*alike))}"
     else:
         words = "; ".join(
-            f"{each.identity} serves {', '.join(sorted(each.kinds))}" for each in telling[:SHOWN]
+            f"{each.identity} serves {', '.join(sorted(each.kinds))}" for each in telling[:MAX_NAMED]
         )
-        words += "; …" if len(telling) > SHOWN else ""
+        words += "; …" if len(telling) > MAX_NAMED else ""
     if unserved := KINDS.keys() - frozenset[str]().union(*alike):
-        mend = f"no worker serves {', '.join(sorted(unserved))}: start a worker of this code"
-        return Check("kinds", Health.MEND, f"{mend} ({words})")
+        fix = f"no worker serves {', '.join(sorted(unserved))}: start a worker of this code"
+        return Check("kinds", Health.NEEDS_FIX, f"{fix} ({words})")
     return Check("kinds", Health.OK, words)
 
 
@@ -119,19 +119,19 @@ async def builds_check(client: Client, settings: Settings) -> Check:
         return Check("builds", Health.OK, "none: workers are unversioned")
     gone = [each for each in found.builds if each.needed_by and not each.workers]
     if gone:
-        words = "; ".join(f"no worker of build {each.build}: {each.needed_by}" for each in gone[:SHOWN])
-        mend = f"start one, or {command('wake', '--for-upgrade', '--build', gone[0].build)}"
-        return Check("builds", Health.MEND, f"{words}: {mend}")
+        words = "; ".join(f"no worker of build {each.build}: {each.needed_by}" for each in gone[:MAX_NAMED])
+        fix = f"start one, or {command('wake', '--for-upgrade', '--build', gone[0].build)}"
+        return Check("builds", Health.NEEDS_FIX, f"{words}: {fix}")
     vain = [each.build for each in found.builds if each.status == "unknown"]
     if vain and found.is_near_limit:
-        mend = f"the server keeps at most {found.most} builds: `starter.py versions --remove BUILD`"
+        fix = f"the server keeps at most {found.most} builds: `starter.py versions --remove BUILD`"
         return Check(
-            "builds", Health.MEND, f"workers of build {', '.join(vain[:SHOWN])} poll in vain: {mend}"
+            "builds", Health.NEEDS_FIX, f"workers of build {', '.join(vain[:MAX_NAMED])} poll in vain: {fix}"
         )
     count = f"{len(found.builds)} of at most {found.most} in the deployment {found.name}"
     if found.is_near_limit:
-        mend = "the server takes no workers of a build past that: `starter.py versions --remove BUILD`"
-        return Check("builds", Health.WARNING, f"{count}; {mend}")
+        fix = "the server takes no workers of a build past that: `starter.py versions --remove BUILD`"
+        return Check("builds", Health.WARNING, f"{count}; {fix}")
     return Check("builds", Health.OK, count)
 
 
@@ -141,8 +141,8 @@ async def agents_check(client: Client, settings: Settings) -> Check:
     ours = [*exactly(AgentFilter(status=RunStatus.RUNNING)), f"TaskQueue = {quote(settings.task_queue)}"]
     try:
         diagnosis = Diagnosis(client, Directory.load(settings), settings.task_queue)
-        rows = await rows_of(client, [*ours, in_trouble(now, await diagnosis.workers())], MOST)
-        await diagnosis.look(rows, now, most=MOST, patience=PATIENCE)
+        rows = await rows_of(client, [*ours, in_trouble(now, await diagnosis.workers())], MAX_DIAGNOSED)
+        await diagnosis.look(rows, now, most=MAX_DIAGNOSED, patience=PATIENCE)
     except SettingsError as error:
         return Check("agents", Health.UNSEEN, str(error))
     except RPCError as error:
@@ -150,7 +150,7 @@ async def agents_check(client: Client, settings: Settings) -> Check:
     found = [row for row in rows if row.trouble]
     if not found:
         return Check("agents", Health.OK, "no agent is in trouble")
-    first = "; ".join(f"{row.id}: {row.trouble[0].words}" for row in found[:SHOWN])
+    first = "; ".join(f"{row.id}: {row.trouble[0].words}" for row in found[:MAX_NAMED])
     text = f"{len(found)} in trouble, see `starter.py find --troubled`: {first}"
-    mend = any(each.cause in TO_MEND for row in found for each in row.trouble)
-    return Check("agents", Health.MEND if mend else Health.WARNING, text)
+    fix = any(each.cause in NEEDS_FIX for row in found for each in row.trouble)
+    return Check("agents", Health.NEEDS_FIX if fix else Health.WARNING, text)

@@ -7,12 +7,12 @@ from enum import StrEnum
 
 
 class Health(StrEnum):
-    """The outcome of a check. Only ``mend`` (to be fixed) makes the exit code 1."""
+    """The outcome of a check. Only `NEEDS_FIX` makes the exit code 1."""
 
     OK = "ok"
     WARNING = "warning"
     UNSEEN = "unseen"
-    MEND = "mend"
+    NEEDS_FIX = "mend"
 
 
 @dataclass(frozen=True)

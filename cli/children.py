@@ -24,7 +24,7 @@ TRACEBACK, CAUSED = "Traceback (most recent call last):", "The above exception w
 STABLE_AFTER = 30.0  # seconds; a process that ends later is not in a crash loop
 
 MAX_LOG = 20_000_000
-LOOKED_AT_EVERY = 30.0
+CHECK_INTERVAL = 30.0
 
 # A small launcher asks the kernel to kill it when its parent ends (PR_SET_PDEATHSIG, Linux only; exec keeps
 # it), checks that the parent still runs, and execs the program. A preexec_fn will not do: Python code run
@@ -110,7 +110,7 @@ def put_aside(log: Path) -> None:
 async def keep_short(logs: Sequence[Path]) -> None:
     """Keep each log, and its `.old.log`, near `MAX_LOG` bytes at most."""
     while True:
-        await asyncio.sleep(LOOKED_AT_EVERY)
+        await asyncio.sleep(CHECK_INTERVAL)
         for log in logs:
             await asyncio.to_thread(shorten, log)
 

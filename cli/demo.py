@@ -14,9 +14,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.syntax import Syntax
 
-from cli.asking import agreed
 from cli.children import end_child, last_line, start_child, text_of
 from cli.clients import open_agents
+from cli.confirm import confirmed
 from cli.dev import READY
 from cli.dev_server import free_port
 from cli.output import CommandError, ExitCode, clean, say
@@ -156,7 +156,7 @@ async def _answer(plan: FixPlan) -> tuple[Verdict, str]:
     if not sys.stdin.isatty():
         print("no terminal to ask on: approving by itself")
         return Verdict.APPROVE, "approved by the demo: no terminal to ask on"
-    yes = await agreed(f"Apply these {plan.fixes} fixes to {plan.files} files?")
+    yes = await confirmed(f"Apply these {plan.fixes} fixes to {plan.files} files?")
     return (Verdict.APPROVE, "") if yes else (Verdict.REJECT, "no")
 
 

@@ -55,7 +55,7 @@ async def dev(
     restore_from: CopyPlace | None,
     *,
     unsigned: bool,
-    elsewhere: bool,
+    is_custom_folder: bool,
     reloads: bool,
 ) -> ExitCode:
     """Run the stack until SIGINT or SIGTERM.
@@ -68,7 +68,7 @@ async def dev(
         workers: number of worker processes.
         restore_from: a copy to restore first.
         unsigned: accept decisions without an entry point's signature.
-        elsewhere: this is not the default data folder, so other shells have to be told.
+        is_custom_folder: this is not the default data folder, so other shells have to be told.
         reloads: restart processes when their code changes.
 
     Raises:
@@ -98,7 +98,7 @@ async def dev(
                 server = DevServer(settings, port=port, ui_host=hidden_host(), codec=f"{ui}/codec")
             else:
                 server = DevServer(settings, port=port, ui_port=ui_port)
-            said = {"unsigned": unsigned, "elsewhere": elsewhere, "reloads": reloads}
+            said = {"unsigned": unsigned, "is_custom_folder": is_custom_folder, "reloads": reloads}
             await Stack(settings, server, ui, workers, http_port, copy, **said).run()
         except DevServerError as error:
             raise CommandError(str(error), ExitCode.NO_TEMPORAL) from error
@@ -135,7 +135,7 @@ class Stack:
         copy: CopyKeeper | None,
         *,
         unsigned: bool,
-        elsewhere: bool,
+        is_custom_folder: bool,
         reloads: bool = False,
     ) -> None:
         self._settings = settings
@@ -146,7 +146,7 @@ class Stack:
         self._http = f"{HOST}:{http_port}" if http_port else ""
         self._workers = [self._worker(number) for number in range(1, workers + 1)]
         self._gateway = self._the_gateway() if http_port else None
-        self._elsewhere = elsewhere
+        self._is_custom_folder = is_custom_folder
         self._copy = copy
         self._ending = asyncio.Event()
 
@@ -309,7 +309,7 @@ class Stack:
         say("an agent     starter.py start code-auditor --set path=FOLDER    (kinds: starter.py agents)")
         if self._unsigned == "accept":
             say("WARNING      --unsigned: whoever reaches Temporal, a web page maybe, can decide as anybody")
-        if self._elsewhere:
+        if self._is_custom_folder:
             say(f"other shells need {self._elsewhere_needs()}")
         say(READY)
 

@@ -121,11 +121,11 @@ class DevServer:
         """The address of the Web UI; empty without one."""
         return f"http://{self._ui_host}:{self._ui_port}" if self._ui_port else ""
 
-    # What `away` can kill: a cluster has several parts, this server is one process.
-    parts = ("the Temporal server",)
+    # What `outage` can kill: a cluster has several parts, this server is one process.
+    killable_parts = ("the Temporal server",)
 
     @asynccontextmanager
-    async def away(self, _: str) -> AsyncIterator[None]:
+    async def outage(self, _: str) -> AsyncIterator[None]:
         """Kill the server; restart it on exit."""
         self.kill()
         await self.wait()
@@ -203,7 +203,7 @@ class DevServer:
 
     async def keep(self) -> None:
         """Restart it when it ends."""
-        await keep_running(*self.parts, self.wait, self.start, self.log)
+        await keep_running(*self.killable_parts, self.wait, self.start, self.log)
 
     async def wait(self) -> int:
         """Wait until the server's process has ended and return its exit code."""

@@ -49,11 +49,11 @@ async def doctor(settings: Settings, *, as_json: bool) -> ExitCode:
     Raises:
         CannotConnectError: Temporal is out of reach; the rest is printed.
     """
-    away: CannotConnectError | None = None
+    unreachable: CannotConnectError | None = None
     try:
         client = await connect(settings, patience=PATIENCE)
     except CannotConnectError as error:
-        away, checks = error, [Check("temporal", Health.MEND, str(error).removesuffix("."))]
+        unreachable, checks = error, [Check("temporal", Health.NEEDS_FIX, str(error).removesuffix("."))]
     else:
         checks = [check async for check in _of_server(client, Target.of(settings))]
         of_agents = (worker_check, kinds_check, slots_check, builds_check, agents_check, _archivist)
@@ -66,9 +66,9 @@ async def doctor(settings: Settings, *, as_json: bool) -> ExitCode:
     else:
         for check in checks:
             print(f"{check.health:<8} {check.name:<18} {pasteable(clean(check.text))}")
-    if away:
-        raise away
-    broken = any(check.health is Health.MEND for check in checks)
+    if unreachable:
+        raise unreachable
+    broken = any(check.health is Health.NEEDS_FIX for check in checks)
     return ExitCode.AGENT_FAILED if broken else ExitCode.DONE
 
 
@@ -84,8 +84,8 @@ async def _of_server(client: Client, target: Target) -> AsyncIterator[Check]:
         if error.status is not RPCStatusCode.NOT_FOUND:
             raise
         named = f"there is no namespace {client.namespace}"
-        mend = f"{named}: set TEMPORAL_NAMESPACE, or `starter.py setup` creates it"
-        yield Check("namespace", Health.MEND, mend)
+        fix = f"{named}: set TEMPORAL_NAMESPACE, or `starter.py setup` creates it"
+        yield Check("namespace", Health.NEEDS_FIX, fix)
         return
     yield Check("namespace", Health.OK, client.namespace)
     yield _retention(namespace)
@@ -102,7 +102,9 @@ def _retention(namespace: DescribeNamespaceResponse) -> Check:
     kept = namespace.config.workflow_execution_retention_ttl.ToTimedelta()
     if kept >= LEAST_RETENTION:
         return Check("retention", Health.OK, f"closed agents stay {kept.days} days")
-    return Check("retention", Health.MEND, f"closed agents vanish after {kept}: `starter.py setup` sets more")
+    return Check(
+        "retention", Health.NEEDS_FIX, f"closed agents vanish after {kept}: `starter.py setup` sets more"
+    )
 
 
 async def _search_attributes(client: Client) -> Check:
@@ -111,11 +113,11 @@ async def _search_attributes(client: Client) -> Check:
     except RPCError as error:
         return Check("search attributes", Health.UNSEEN, f"not shown: {error.message}")
     except AttributeOfAnotherTypeError as error:
-        return Check("search attributes", Health.MEND, str(error))
+        return Check("search attributes", Health.NEEDS_FIX, str(error))
     if not missing:
         return Check("search attributes", Health.OK, f"all {len(REGISTRY)} are there")
     text = f"missing: {', '.join(key.name for key in missing)}: `starter.py setup` registers them"
-    return Check("search attributes", Health.MEND, text)
+    return Check("search attributes", Health.NEEDS_FIX, text)
 
 
 def _pause(namespace: DescribeNamespaceResponse) -> Check:
@@ -135,7 +137,7 @@ async def _objects(settings: Settings) -> Check:
     try:
         await asyncio.to_thread(store.look)
     except StoreUnavailableError as error:
-        return Check("object store", Health.MEND, f"{error}: {error.mend or 'see its log'}")
+        return Check("object store", Health.NEEDS_FIX, f"{error}: {error.mend or 'see its log'}")
     where = settings.state.s3_endpoint or "Amazon S3"
     text = f"the bucket {settings.state.s3_bucket} at {where} can be listed"
     return Check("object store", Health.OK, text)
@@ -145,7 +147,7 @@ async def _database(settings: Settings) -> Check:
     try:
         return Check("database", Health.OK, await asyncio.to_thread(check_database, settings))
     except SettingsError as error:
-        return Check("database", Health.MEND, str(error))
+        return Check("database", Health.NEEDS_FIX, str(error))
 
 
 async def _mail(settings: Settings) -> AsyncIterator[Check]:
@@ -163,9 +165,9 @@ async def _reached(name: str, well: str, look: Awaitable[None]) -> Check:
     try:
         await asyncio.wait_for(look, PATIENCE.total_seconds())
     except ApplicationError as error:
-        return Check(name, Health.MEND, f"{error.message}")
+        return Check(name, Health.NEEDS_FIX, f"{error.message}")
     except TimeoutError:
-        return Check(name, Health.MEND, f"not within {PATIENCE.seconds} s: {well}")
+        return Check(name, Health.NEEDS_FIX, f"not within {PATIENCE.seconds} s: {well}")
     return Check(name, Health.OK, well)
 
 
@@ -177,11 +179,11 @@ async def _archivist(client: Client, settings: Settings) -> Check:
         return Check("archive", Health.UNSEEN, f"not shown: {error.message}")
     if found is None or found.schedule.state.paused:
         how = "is not scheduled" if found is None else "is paused"
-        mend = f"the archivist {how}; without, closed agents are lost: `starter.py setup`"
-        return Check("archive", Health.WARNING, mend)
+        fix = f"the archivist {how}; without, closed agents are lost: `starter.py setup`"
+        return Check("archive", Health.WARNING, fix)
     if not await anchor.is_signed(found):
-        mend = "the schedule is not signed, so the archivist refuses its starts: `starter.py setup`"
-        return Check("archive", Health.MEND, mend)
+        fix = "the schedule is not signed, so the archivist refuses its starts: `starter.py setup`"
+        return Check("archive", Health.NEEDS_FIX, fix)
     return Check("archive", Health.OK, f"the archivist runs at `{settings.archive.schedule}` UTC")
 
 
@@ -192,7 +194,7 @@ def _of_machine(settings: Settings) -> Iterator[Check]:
     roomy = free >= LEAST_DISK
     yield Check(
         "disk",
-        Health.OK if roomy else Health.MEND,
+        Health.OK if roomy else Health.NEEDS_FIX,
         f"{free / 1e9:.1f} GB free for {folder}" + ("" if roomy else ": make room"),
     )
     if (folder / DATABASE).exists():
@@ -212,7 +214,7 @@ def _notices(settings: Settings) -> Check:
     try:
         ways = Routes.load(settings).ways()
     except SettingsError as error:
-        return Check("notices", Health.MEND, str(error))
+        return Check("notices", Health.NEEDS_FIX, str(error))
     where = (
         f"by {', '.join(ways)}" if ways else "to the worker's terminal; HIBERNAUT_NOTICES names other ways"
     )
@@ -226,10 +228,10 @@ def _policy(settings: Settings) -> Check:
         named = {name for rule in rules for name in (*(rule.owners or ()), *rule.approvers)}
         empty = sorted(name for name in named if name.startswith(GROUP) and not directory.people([name]))
     except SettingsError as error:
-        return Check("policy", Health.MEND, f"{error} Nothing destructive is done until then.")
+        return Check("policy", Health.NEEDS_FIX, f"{error} Nothing destructive is done until then.")
     if empty:
         told = f"nobody is in {', '.join(empty)}, which the policy names: add them to HIBERNAUT_GROUPS"
-        return Check("policy", Health.MEND, told)
+        return Check("policy", Health.NEEDS_FIX, told)
     if not rules:
         told = "no file: nobody approves their own plans, nothing is sent or ordered (docs/policy.md)"
         return Check("policy", Health.OK, told)
@@ -244,12 +246,12 @@ def _keys(settings: Settings) -> Check:
     try:
         Signer.load(settings)
     except SettingsError as error:
-        return Check("approval keys", Health.MEND, str(error))
+        return Check("approval keys", Health.NEEDS_FIX, str(error))
     if settings.approval_keys or (settings.data_dir / "approval.keys").exists():
         return Check("approval keys", Health.OK, "decisions made here are signed")
     return Check(
         "approval keys",
-        Health.MEND,
+        Health.NEEDS_FIX,
         "none: decisions made here are unsigned and count only under `starter.py dev`: "
         "set HIBERNAUT_APPROVAL_KEYS, or HIBERNAUT_DATA_DIR to the folder of the stack",
     )

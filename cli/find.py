@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from temporalio.client import Client
 
 from cli.clients import open_client
-from cli.draw import moment, trouble_in_words
+from cli.format import moment, trouble_in_words
 from cli.inputs import kind_named
 from cli.output import clean, print_document, say
 from cli.table import print_table
@@ -40,7 +40,7 @@ async def find(
     """Print the agents that match; stderr says what could not be searched."""
     wanted = AgentFilter.model_validate(dict(wanted))  # validate again: `where` was set after parsing
     now = datetime.now(UTC)
-    found = await search_of(await open_client(settings), settings).find(wanted, now, limit)
+    found = await agent_search(await open_client(settings), settings).find(wanted, now, limit)
     if wanted.kind and not found.agents:
         kind_named(wanted.kind)  # it may be misspelt
     for gap in found.gaps:
@@ -69,7 +69,7 @@ async def find(
         say("no agent is in trouble." if wanted.troubled else "no agents match.")
 
 
-def search_of(client: Client, settings: Settings) -> AgentSearch:
+def agent_search(client: Client, settings: Settings) -> AgentSearch:
     """A search of the namespace and of its archive."""
     diagnosis = Diagnosis(client, Directory.load(settings), settings.task_queue)
     return AgentSearch(client, ArchivedAgents.open(settings), diagnosis)

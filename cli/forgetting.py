@@ -10,10 +10,10 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError
 
 from cli.archive import done_by, work
-from cli.asking import agreed, asks
 from cli.clients import open_client
-from cli.draw import moment
-from cli.find import search_of
+from cli.confirm import confirmed, should_confirm
+from cli.find import agent_search
+from cli.format import moment
 from cli.output import ExitCode, print_document, say
 from common.approval.signed import sign_start
 from common.approval.signing import Signer
@@ -48,10 +48,10 @@ async def forget(settings: Settings, owner: str, *, dry_run: bool, yes: bool) ->
         live, archived = await _agents_of(client, settings, owner)
         print_document({"owner": owner, "live": live, "archived": archived, "before": before})
         return ExitCode.DONE
-    if asks(yes=yes):
+    if should_confirm(yes=yes):
         live, archived = await _agents_of(client, settings, owner)
         words = f"erase the {live} agents of {owner} in Temporal and the {archived} archived ones"
-        if not await agreed(f"{words}, with all that is kept of them, for good?"):
+        if not await confirmed(f"{words}, with all that is kept of them, for good?"):
             say("nothing was erased.")
             return ExitCode.REFUSED
     request = EraseRequest(owner=owner, until=datetime.now(UTC) + CLOCKS_DIFFER)
@@ -74,7 +74,7 @@ async def forget(settings: Settings, owner: str, *, dry_run: bool, yes: bool) ->
 
 async def _agents_of(client: Client, settings: Settings, owner: str) -> tuple[int, int]:
     """How many agents an owner has in Temporal, and archived."""
-    found = await search_of(client, settings).find(AgentFilter(owner=owner), datetime.now(UTC))
+    found = await agent_search(client, settings).find(AgentFilter(owner=owner), datetime.now(UTC))
     archived = sum(each.archived for each in found.agents)
     return len(found.agents) - archived, archived
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from cli.clients import open_client
-from cli.draw import moment
+from cli.format import moment
 from cli.inputs import kind_named, read_input
 from cli.output import CommandError, ExitCode, clean, print_document, say
-from cli.revival import begun_anew
+from cli.revival import fresh_state
 from common.agents.agent import Carried, Cost
 from common.agents.fork import Fork
 from common.agents.kinds import Kind
@@ -111,7 +111,7 @@ def _check(entry: Entry, kind: Kind, node: str) -> None:
 
 def _state(entry: Entry, mark: Fork, now: datetime) -> Carried:
     """The fork's first state. What the original spent, and where it got stuck, stays with the original."""
-    state = begun_anew(entry.state, f"{mark.words}, run {mark.run_id}", now, mark)
+    state = fresh_state(entry.state, f"{mark.words}, run {mark.run_id}", now, mark)
     # A batch in progress belongs to the original; the fork starts its own.
     batch = state.batch if state.batch and state.batch.over else None
     own = {"started_at": now, "stuck_at": [], "cost": Cost(), "batch": batch}

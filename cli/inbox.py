@@ -16,7 +16,7 @@ from common.settings import Settings
 from common.temporal.search_attributes import MORE
 
 QUESTIONS_SHOWN = 20
-BRIEFLY = timedelta(seconds=0.5)  # questions are optional: the list is complete without them
+QUESTION_TIMEOUT = timedelta(seconds=0.5)  # questions are optional: the list is complete without them
 
 
 async def inbox(settings: Settings, who: str | None, *, as_json: bool) -> None:
@@ -30,7 +30,7 @@ async def inbox(settings: Settings, who: str | None, *, as_json: bool) -> None:
     if not rows:
         say("no agent waits for an approval." if who is None else f"no agent waits for an approval of {who}.")
         return
-    questions = await agents.questions(rows[:QUESTIONS_SHOWN], BRIEFLY)
+    questions = await agents.questions(rows[:QUESTIONS_SHOWN], QUESTION_TIMEOUT)
     print_table(
         ["ID", "KIND", "OWNER", "REQUEST", "QUESTION"],
         [

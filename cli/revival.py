@@ -84,14 +84,13 @@ def _ended(
         }
     )
     # Effects held for the archived agent stay held for the new one.
-    return begun_anew(ended, f"revived from {record.id}, run {record.run_id}", now, view.fork)
+    return fresh_state(ended, f"revived from {record.id}, run {record.run_id}", now, view.fork)
 
 
-def begun_anew(state: Carried, words: str, now: datetime, fork: Fork | None) -> Carried:
+def fresh_state(state: Carried, words: str, now: datetime, fork: Fork | None) -> Carried:
     """A state for a new agent to continue from; `words` go into its notebook and say where it comes from.
 
     Nothing is open, and no caller waits for an answer. Open questions are asked again: an approval for one
-    agent does not count for another.
     agent does not count for another.
     """
     entries = [*state.notebook.entries, NotebookEntry(at=now, node="", text=words)]

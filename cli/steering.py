@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 
 from pydantic import BaseModel
 
-from cli.asking import agreed, asks
 from cli.clients import open_agents
+from cli.confirm import confirmed, should_confirm
 from cli.inputs import kind_named
 from cli.output import CommandError, ExitCode, clean, print_document, say
 from common.agents.agent import Receipt
@@ -22,13 +22,13 @@ from common.settings import Settings
 
 # How many agents are steered concurrently, and at most by one command.
 AT_ONCE = 20
-MOST = 10_000
+MAX_STEERED = 10_000
 UNCONFIRMED = "sent, but no worker has taken it yet"
 # Sends a command to an agent; returns the receipt's id, None if the agent writes none.
 Send = Callable[[AgentClient, str], Awaitable[str | None]]
 
 
-class Steered(BaseModel):
+class SteeringResult(BaseModel):
     """The outcome: `taken`, `refused`, `ended`, or `sent` if no worker has confirmed it yet."""
 
     id: str
@@ -36,7 +36,7 @@ class Steered(BaseModel):
     detail: str = ""
 
     @classmethod
-    def of(cls, id: str, receipt: Receipt | None, unconfirmed: str = UNCONFIRMED) -> Steered:
+    def of(cls, id: str, receipt: Receipt | None, unconfirmed: str = UNCONFIRMED) -> SteeringResult:
         """The outcome, from the agent's receipt."""
         if receipt is None:
             return cls(id=id, status="sent", detail=unconfirmed)
@@ -82,16 +82,16 @@ async def steer_all(
     if wanted == AgentFilter():
         raise CommandError(f"say what to {verb}: the ID of an agent, or --kind, --owner, --state or --batch.")
     agents = await open_agents(settings)
-    rows = await agents.list_agents(wanted.model_copy(update={"status": RunStatus.RUNNING}), MOST)
+    rows = await agents.list_agents(wanted.model_copy(update={"status": RunStatus.RUNNING}), MAX_STEERED)
     if wanted.kind and not rows:
         kind_named(wanted.kind)  # it may be misspelt
     question = f"{verb} {counted(len(rows), 'running agent')}, such as {rows[0].id if rows else ''}?"
-    if rows and asks(yes=yes) and not await agreed(question):
+    if rows and should_confirm(yes=yes) and not await confirmed(question):
         say("nothing was done.")
         return ExitCode.REFUSED
     free = asyncio.Semaphore(AT_ONCE)
 
-    async def steer_one(id: str) -> Steered:
+    async def steer_one(id: str) -> SteeringResult:
         async with free:
             return await _steered(agents, id, send)
 
@@ -107,15 +107,15 @@ async def steer_all(
     return ExitCode.REFUSED if counts["refused"] else ExitCode.DONE
 
 
-async def _steered(agents: AgentClient, id: str, send: Send) -> Steered:
+async def _steered(agents: AgentClient, id: str, send: Send) -> SteeringResult:
     try:
         return await _sent(agents, id, send, UNCONFIRMED)
     except NoSuchAgentError:
-        return Steered(id=id, status="ended")
+        return SteeringResult(id=id, status="ended")
     except AgentClientError as error:
-        return Steered(id=id, status="refused", detail=str(error).rstrip("."))
+        return SteeringResult(id=id, status="refused", detail=str(error).rstrip("."))
 
 
-async def _sent(agents: AgentClient, id: str, send: Send, unconfirmed: str) -> Steered:
+async def _sent(agents: AgentClient, id: str, send: Send, unconfirmed: str) -> SteeringResult:
     receipt = await send(agents, id)
-    return Steered.of(id, await agents.receipt(id, receipt) if receipt else None, unconfirmed)
+    return SteeringResult.of(id, await agents.receipt(id, receipt) if receipt else None, unconfirmed)

@@ -16,10 +16,10 @@ WHOLE = frozenset(
     {"ID", "AGENT", "ITEM", "STATE", "REQUEST", "DIGEST", "BUILD", "KIND", "STARTED", "CLOSED", "WHERE"}
 )
 # Columns to leave out if there is no room for all, in this order.
-LESSER = ("WHERE", "OWNER", "STARTED", "CLOSED", "ABOUT", "KIND", "NODE", "STUCK AT")
+DROPPABLE = ("WHERE", "OWNER", "STARTED", "CLOSED", "ABOUT", "KIND", "NODE", "STUCK AT")
 # A lesser column is dropped before a text column gets narrower than the first number; no column gets narrower
 # than the second.
-READABLE, NARROWEST = 20, 9
+MIN_TEXT_WIDTH, MIN_WIDTH = 20, 9
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -92,9 +92,9 @@ def _chosen(
 ) -> tuple[dict[str, int], list[str]]:
     """The columns to show, with the width each wants; and non-empty columns that do not fit."""
     shown, left_out = dict(widest), []
-    empty = [name for name in widest if name in LESSER and name not in filled]
-    for name in (*empty, *(name for name in LESSER if name in filled)):
-        least = (room if each in WHOLE else min(room, READABLE) for each, room in shown.items())
+    empty = [name for name in widest if name in DROPPABLE and name not in filled]
+    for name in (*empty, *(name for name in DROPPABLE if name in filled)):
+        least = (room if each in WHOLE else min(room, MIN_TEXT_WIDTH) for each, room in shown.items())
         if sum(least) + len(GAP) * (len(shown) - 1) <= width:
             break
         if shown.pop(name, None) and name in filled:
@@ -109,7 +109,7 @@ def _fitted(shown: Mapping[str, int], width: int) -> list[int]:
     narrowed = [name for name in fitted if name not in WHOLE]
     while narrowed and sum(fitted.values()) > room:
         widest = max(narrowed, key=lambda name: fitted[name])
-        if fitted[widest] <= NARROWEST:
+        if fitted[widest] <= MIN_WIDTH:
             break
         fitted[widest] -= 1
     return list(fitted.values())

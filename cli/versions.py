@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from cli.clients import open_client
-from cli.draw import moment
+from cli.format import moment
 from cli.output import CommandError, ExitCode, print_document, say
 from cli.table import print_table
 from common.approval.signing import Signer

@@ -17,10 +17,10 @@ from rich.table import Table
 from rich.text import Text
 from temporalio.service import RPCError, RPCStatusCode
 
-from cli.answering import Answers, answers_of
 from cli.clients import open_agents
-from cli.draw import approval_lines, headline, notebook_line, progress, summary
-from cli.draw_batch import SIGNS, bar_parts, batch_lines
+from cli.deciders import DeciderOf, decider_lookup
+from cli.format import approval_lines, headline, notebook_line, progress, summary
+from cli.format_batch import SIGNS, bar_parts, batch_lines
 from cli.output import ExitCode, print_document
 from cli.screens import InPlace, Lines
 from common.agents.batch import BatchStatus
@@ -57,8 +57,8 @@ async def watch(settings: Settings, id: str, *, as_json: bool) -> ExitCode:
     agents = await open_agents(settings, PATIENCE)
     out = sys.stderr if as_json else sys.stdout
     view: AgentView | None = None
-    answers = answers_of(settings)
-    with LiveScreen(answers) if out.isatty() else PlainScreen(out, answers) as screen:
+    decider_of = decider_lookup(settings)
+    with LiveScreen(decider_of) if out.isatty() else PlainScreen(out, decider_of) as screen:
         async for view in views(agents, id, screen):
             screen.draw(view)
     if as_json:
@@ -92,9 +92,9 @@ async def views(agents: AgentClient, id: str, screen: Screen) -> AsyncIterator[A
 class PlainScreen(Lines):
     """Prints an agent as lines: what is new since the last drawing."""
 
-    def __init__(self, out: TextIO, answers: Answers | None = None) -> None:
+    def __init__(self, out: TextIO, decider_of: DeciderOf | None = None) -> None:
         super().__init__(out)
-        self._answers = answers
+        self._decider_of = decider_of
         self._told = 0
         self._headline = ""
         self._asked: set[str] = set()
@@ -115,7 +115,9 @@ class PlainScreen(Lines):
         for request in view.requests:
             if request.id not in self._asked:
                 self._asked.add(request.id)
-                self._print("\n".join(approval_lines(view.id, view.kind, request, answers=self._answers)))
+                self._print(
+                    "\n".join(approval_lines(view.id, view.kind, request, decider_of=self._decider_of))
+                )
         counted = f"{percent(batch)}, {counts(batch)}" if (batch := view.batch) else progress(view.progress)
         if counted != self._progress and time.monotonic() - self._progress_at > PROGRESS_EVERY:
             self._progress, self._progress_at = counted, time.monotonic()
@@ -131,9 +133,9 @@ class PlainScreen(Lines):
 class LiveScreen(InPlace):
     """Shows an agent on a terminal, drawn in place."""
 
-    def __init__(self, answers: Answers | None = None) -> None:
+    def __init__(self, decider_of: DeciderOf | None = None) -> None:
         super().__init__()
-        self._answers = answers
+        self._decider_of = decider_of
         self._last: RenderableType = Text("")
 
     def draw(self, view: AgentView) -> None:
@@ -153,7 +155,7 @@ class LiveScreen(InPlace):
             parts.append(Text(""))
         parts += [Text(notebook_line(entry), no_wrap=True) for entry in view.notebook[-LINES_SHOWN:]]
         parts += [
-            Panel(Text("\n".join(approval_lines(view.id, view.kind, request, answers=self._answers))))
+            Panel(Text("\n".join(approval_lines(view.id, view.kind, request, decider_of=self._decider_of))))
             for request in view.requests
         ]
         self._last = Group(*parts)

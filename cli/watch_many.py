@@ -13,7 +13,7 @@ from rich.text import Text
 from temporalio.service import RPCError, RPCStatusCode
 
 from cli.clients import open_agents
-from cli.draw import ROW_COLUMNS, headline, row_cells
+from cli.format import ROW_COLUMNS, headline, row_cells
 from cli.inputs import kind_named
 from cli.output import CommandError, ExitCode, print_document, say
 from cli.screens import InPlace, Lines
@@ -26,8 +26,8 @@ from common.client.rows import AgentRow
 from common.settings import Settings
 
 EVERY = 2.0  # seconds; visibility lags by about one
-MOST = 1000
-LOOKED_AT = 20  # how many possibly troubled agents to diagnose each time
+MAX_AGENTS = 1000
+MAX_DIAGNOSED = 20  # how many possibly troubled agents to diagnose each time
 
 
 async def watch_many(settings: Settings, wanted: AgentFilter, *, as_json: bool) -> ExitCode:
@@ -66,8 +66,8 @@ async def watch_many(settings: Settings, wanted: AgentFilter, *, as_json: bool) 
 
 async def _rows_of(agents: AgentClient, wanted: AgentFilter) -> list[AgentRow]:
     """The agents that match, a few of them diagnosed for trouble."""
-    rows = await agents.list_agents(wanted, MOST)
-    await agents.diagnosis.look(rows, datetime.now(UTC), most=LOOKED_AT, patience=PATIENCE)
+    rows = await agents.list_agents(wanted, MAX_AGENTS)
+    await agents.diagnosis.look(rows, datetime.now(UTC), most=MAX_DIAGNOSED, patience=PATIENCE)
     return rows
 
 

@@ -25,7 +25,7 @@ from common.object_store import StoreUnavailableError
 from common.settings import Settings, SettingsError
 from gateway import problems
 from gateway.auth.sessions import SignInNeededError
-from gateway.edge import Edge
+from gateway.edge import EdgeMiddleware
 from gateway.pages import PAGES, error_page
 from gateway.problems import ProblemDocument
 from gateway.routes import (
@@ -76,7 +76,7 @@ KNOWN_ERRORS: tuple[type[Exception], ...] = (
 )  # fmt: skip
 
 
-def build(gateway: Gateway, http: httpx.AsyncClient) -> Edge:
+def build(gateway: Gateway, http: httpx.AsyncClient) -> EdgeMiddleware:
     """Build the application from its parts; it closes ``http`` on shutdown."""
     at = gateway.settings.http
     ui_http = web_ui.client()
@@ -119,7 +119,7 @@ def build(gateway: Gateway, http: httpx.AsyncClient) -> Edge:
         app.add_exception_handler(kind, _answer)
         ui.add_exception_handler(kind, _answer)
     _describe_problems(app)
-    return Edge(
+    return EdgeMiddleware(
         web_ui.ByPort(app, ui, at.web_ui_address[1]) if at.web_ui else app,
         gateway.metrics,
         at.body_bytes,
@@ -128,7 +128,7 @@ def build(gateway: Gateway, http: httpx.AsyncClient) -> Edge:
     )
 
 
-async def build_from(settings: Settings) -> Edge:
+async def build_from(settings: Settings) -> EdgeMiddleware:
     """The application as the settings describe it.
 
     Raises:

@@ -34,7 +34,7 @@ HEADERS = {
 }
 
 
-class Edge:
+class EdgeMiddleware:
     """Wraps the application.
 
     Args:

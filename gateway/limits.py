@@ -45,7 +45,7 @@ class Buckets:
             raise too_many("Too many requests at once.", (1 - left) / self._rate)
 
 
-class OneUse:
+class ReplayGuard:
     """Remembers names seen before; more of them than can arrive while one may still be repeated."""
 
     def __init__(self, capacity: int = MAX_BUCKETS) -> None:
@@ -62,7 +62,7 @@ class OneUse:
         return True
 
 
-class Places:
+class StreamSlots:
     """Slots for open streams, limited per person and in total."""
 
     def __init__(self, each: int, total: int = MAX_STREAMS) -> None:

@@ -34,10 +34,10 @@ class Metrics:
 
     Args:
         streams: returns the number of open event streams.
-        census: further metrics to report.
+        agent_gauges: further metrics to report.
     """
 
-    def __init__(self, streams: Callable[[], float], census: Collector | None = None) -> None:
+    def __init__(self, streams: Callable[[], float], agent_gauges: Collector | None = None) -> None:
         self._registry = registry = CollectorRegistry()
         self._requests = Counter(
             "hibernaut_http_requests_total",
@@ -54,8 +54,8 @@ class Metrics:
         )
         Gauge("hibernaut_http_streams", "Open event streams.", registry=registry).set_function(streams)
         ProcessCollector(registry=registry)
-        if census:
-            registry.register(census)
+        if agent_gauges:
+            registry.register(agent_gauges)
 
     def count(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count an answered request."""

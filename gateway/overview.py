@@ -25,7 +25,7 @@ from gateway.services import Gateway
 # Days in the calendar, and how many of the next agents to wake are named.
 DAYS, NEXT = 14, 5
 # How many agents in possible trouble are diagnosed, for how long, and how many are named.
-LOOKED_AT, BRIEFLY, TROUBLED = 50, timedelta(seconds=1), 5
+MAX_DIAGNOSED, DIAGNOSIS_TIMEOUT, MAX_TROUBLED = 50, timedelta(seconds=1), 5
 QUESTION_PATIENCE = timedelta(seconds=1)
 # How many of the first waking day's agents to fetch and sort; visibility does not sort.
 SORTED = 200
@@ -179,10 +179,10 @@ async def _troubled(
     parts: Gateway, mine: AgentFilter, running: Sequence[str], now: datetime
 ) -> list[AgentRow]:
     maybe = in_trouble(now, await parts.agents.diagnosis.workers())
-    rows = await rows_of(parts.client, [*running, maybe], LOOKED_AT)
+    rows = await rows_of(parts.client, [*running, maybe], MAX_DIAGNOSED)
     rows = [row for row in rows if is_exactly(row, mine)]
-    await parts.agents.diagnosis.look(rows, now, most=LOOKED_AT, patience=BRIEFLY)
-    troubled = [row for row in rows if row.trouble][:TROUBLED]
+    await parts.agents.diagnosis.look(rows, now, most=MAX_DIAGNOSED, patience=DIAGNOSIS_TIMEOUT)
+    troubled = [row for row in rows if row.trouble][:MAX_TROUBLED]
     await name_subjects(parts.client, troubled)
     return troubled
 

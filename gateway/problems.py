@@ -140,16 +140,16 @@ def respond(error: Exception) -> ProblemResponse:
         "detail": problem.detail,
         **to_jsonable_python(problem.more),
     }
-    return ProblemResponse(_legible(document), status_code=status.value, headers=problem.headers)
+    return ProblemResponse(_valid_unicode(document), status_code=status.value, headers=problem.headers)
 
 
-def _legible(value: Any) -> Any:
+def _valid_unicode(value: Any) -> Any:
     """``value`` with invalid Unicode replaced; an error may quote what was sent."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, dict):
-        return {_legible(key): _legible(each) for key, each in value.items()}
-    return [_legible(each) for each in value] if isinstance(value, list) else value
+        return {_valid_unicode(key): _valid_unicode(each) for key, each in value.items()}
+    return [_valid_unicode(each) for each in value] if isinstance(value, list) else value
 
 
 _TRANSIENT = (

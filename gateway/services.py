@@ -27,12 +27,12 @@ from common.object_store import open_store
 from common.settings import Settings, SettingsError
 from common.temporal.codec import load_codec
 from common.temporal.connect import connect, payload_store
+from gateway.agent_gauges import AgentGauges
 from gateway.auth.authentication import Authenticator
 from gateway.auth.ended_sessions import EndedSessions
 from gateway.auth.oidc import Issuer
-from gateway.census import Census
 from gateway.codec_service import CodecService
-from gateway.limits import Buckets, OneUse, Places
+from gateway.limits import Buckets, ReplayGuard, StreamSlots
 from gateway.metrics import Metrics
 from gateway.slack.interactions import SlackActions
 from gateway.views import Views
@@ -46,24 +46,24 @@ WRITE_PATIENCE = timedelta(seconds=25)
 class Gateway:
     """The parts that routes use.
 
-    `agents`, `views` and `gathered` give up quickly, for reading. `patient`, `patient_views` and
-    `patient_gathered` are for writing, and retry through a restart of Temporal.
+    `agents`, `views` and `gathered` give up quickly, for reading. `writing_agents`, `writing_views` and
+    `writing_gathered` are for writing, and retry through a restart of Temporal.
     """
 
     settings: Settings
     client: Client
     agents: AgentClient
-    patient: AgentClient
+    writing_agents: AgentClient
     views: Views
-    patient_views: Views
+    writing_views: Views
     gathered: BatchDecisions
-    patient_gathered: BatchDecisions
+    writing_gathered: BatchDecisions
     authenticator: Authenticator
     buckets: Buckets
-    streams: Places
+    streams: StreamSlots
     metrics: Metrics
     costs: ModelCosts
-    census: Census
+    agent_gauges: AgentGauges
     signer: Signer
     artifacts: ArtifactStore
     files: AgentFiles
@@ -72,13 +72,13 @@ class Gateway:
     histories: Histories
     codec: CodecService
     slack: SlackActions
-    slack_requests: OneUse
+    slack_requests: ReplayGuard
     ended_sessions: EndedSessions
 
     def forget(self, id: str) -> None:
         """Drop the cache entries of an agent to which something was just sent."""
         self.views.forget(id)
-        self.patient_views.forget(id)
+        self.writing_views.forget(id)
 
 
 async def open_gateway(settings: Settings, http: httpx.AsyncClient) -> Gateway:
@@ -99,27 +99,27 @@ async def open_gateway(settings: Settings, http: httpx.AsyncClient) -> Gateway:
     directory = Directory.load(settings)
     reading = await connect(settings, patience=READ_PATIENCE, lazy=True)
     writing = await connect(settings, patience=WRITE_PATIENCE, lazy=True)
-    agents, patient = AgentClient(reading, settings, signer), AgentClient(writing, settings, signer)
+    agents, writing_agents = AgentClient(reading, settings, signer), AgentClient(writing, settings, signer)
     codec, archived = load_codec(settings), ArchivedAgents.open(settings)
     buckets = Buckets(settings.http.rate)
-    streams = Places(settings.http.streams)
-    census = Census(reading, settings, agents.diagnosis)
+    streams = StreamSlots(settings.http.streams)
+    agent_gauges = AgentGauges(reading, settings, agents.diagnosis)
     issuer = Issuer(settings, http) if settings.http.oidc_issuer else None
     return Gateway(
         settings=settings,
         client=reading,
         agents=agents,
-        patient=patient,
+        writing_agents=writing_agents,
         views=Views(agents, archived),
-        patient_views=Views(patient, archived),
+        writing_views=Views(writing_agents, archived),
         gathered=BatchDecisions(reading, agents),
-        patient_gathered=BatchDecisions(writing, patient),
+        writing_gathered=BatchDecisions(writing, writing_agents),
         authenticator=Authenticator(tokens, issuer, directory, buckets),
         buckets=buckets,
         streams=streams,
-        metrics=Metrics(lambda: streams.taken, census),
+        metrics=Metrics(lambda: streams.taken, agent_gauges),
         costs=ModelCosts.of(settings),
-        census=census,
+        agent_gauges=agent_gauges,
         signer=signer,
         artifacts=ArtifactStore.of(settings),
         files=AgentFiles.of(settings),
@@ -136,7 +136,7 @@ async def open_gateway(settings: Settings, http: httpx.AsyncClient) -> Gateway:
             settings.slack.hooks,
             buckets,
         ),
-        slack_requests=OneUse(),
+        slack_requests=ReplayGuard(),
         ended_sessions=EndedSessions(open_store(settings)),
     )
 

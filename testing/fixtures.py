@@ -22,13 +22,13 @@ QUICK_TASKS = {"history.defaultWorkflowTaskTimeout": '"2s"'}
 # server adds all time skipped so far to that wait: the agent would wake hours or days too late.
 AFRESH_AT_ONCE = {"history.workflowIdReuseMinimalInterval": '"0s"'}
 # Run tests on the server at this address, if given, instead of their own.
-GIVEN = os.environ.get("TEST_SERVER", "")
+EXTERNAL_SERVER = os.environ.get("TEST_SERVER", "")
 
 
 class GivenServer:
     """The server that `TEST_SERVER` names."""
 
-    address = GIVEN
+    address = EXTERNAL_SERVER
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +41,7 @@ def session_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 @pytest.fixture(scope="session")
 async def server(session_settings: Settings) -> AsyncIterator[DevServer | GivenServer]:
     """The real Temporal dev server, shared by the session; each test uses its own ids."""
-    if GIVEN:
+    if EXTERNAL_SERVER:
         yield GivenServer()
         return
     async with DevServer(

@@ -99,7 +99,7 @@ class Stage:
 
     def objects(self) -> list[Any]:
         """Objects whose methods are the activities: a worker's own. Override it to use doubles."""
-        return worker.everything(self.client, self.settings)
+        return worker.all_activity_objects(self.client, self.settings)
 
     @asynccontextmanager
     async def at_work(self, *, replays: bool = True) -> AsyncIterator[Self]:

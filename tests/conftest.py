@@ -16,7 +16,7 @@ from hypothesis.internal.conjecture import providers
 from sqlalchemy import URL
 
 from cli.cluster.postgres import Postgres
-from testing.fixtures import GIVEN, server, session_settings, settings, stage
+from testing.fixtures import EXTERNAL_SERVER, server, session_settings, settings, stage
 from tests.support.databases import emptied, running_postgres
 
 __all__ = ["server", "session_settings", "settings", "stage"]
@@ -78,7 +78,7 @@ def pytest_exception_interact(node: pytest.Item | pytest.Collector) -> None:
 
 # Each file runs on one worker. Files that take minutes start first and unit tests come last, so that no
 # worker still runs a long file alone at the end.
-LONG = (
+SLOWEST_FIRST = (
     *("chaos/test_chaos", "integration/test_readme", "chaos/test_code_auditor_kills", "chaos/test_archive"),
     *("workflow/test_drift", "chaos/test_contract_auditor_kills", "chaos/test_recruiter"),
     *("workflow/test_archive", "workflow/test_chain_machine", "integration/test_gateway_schema"),
@@ -103,15 +103,15 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if GIVEN:  # by `make cluster-test`
+    if EXTERNAL_SERVER:  # by `make cluster-test`
         chosen = [item for item in items if "server" in getattr(item, "fixturenames", ())]
         config.hook.pytest_deselected(items=list({*items} - {*chosen}))
         items[:] = chosen
 
     def place(item: pytest.Item) -> int:
         folder, name = item.path.with_suffix("").parts[-2:]
-        long = f"{folder}/{name}" in LONG
-        return LONG.index(f"{folder}/{name}") if long else len(LONG) + (folder == "unit")
+        long = f"{folder}/{name}" in SLOWEST_FIRST
+        return SLOWEST_FIRST.index(f"{folder}/{name}") if long else len(SLOWEST_FIRST) + (folder == "unit")
 
     items.sort(key=place)
 

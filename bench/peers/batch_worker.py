@@ -10,9 +10,9 @@ import worker
 from activities.calls.interceptor import ReliableReports
 from activities.delivery.notices import Notices
 from activities.starts import StartChecks
+from bench.harness import READY
 from bench.peers.batching import BatchAgent, Sleeper
 from bench.peers.batching_types import Jobs, Nap
-from bench.running import READY
 from common.agents.kinds import KINDS, Kind
 from common.approval.signing import Signer
 from common.settings import Settings

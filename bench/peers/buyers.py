@@ -1,4 +1,4 @@
-"""A worker process for buyers: `python -m bench.peers.buyers JOURNAL FLOOR`, the floor as a file of JSON."""
+"""A worker process for buyers: `python -m bench.peers.buyers JOURNAL MARKET`, the market as a JSON file."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from activities.preconditions import Preconditions
 from activities.quotes.quotes import Quotes
 from activities.trading.orders import Orders
 from activities.trading.paper_faults import Faults
+from bench.harness import READY
 from bench.peers.fleet import Fleet
-from bench.peers.market import Board, Journal, WatchedBroker
-from bench.running import READY
+from bench.peers.market import Journal, PriceBoard, WatchedBroker
 from common.approval.signing import Authority
 from common.settings import Settings
 from common.temporal.connect import connect
@@ -31,7 +31,7 @@ from workflows.buyer import Buyer
 
 
 @dataclass(frozen=True)
-class Floor:
+class SharedMarket:
     """Where all workers trade: a folder for prices and book, the broker's faults, units filled per poll."""
 
     folder: Path
@@ -39,7 +39,7 @@ class Floor:
     liquidity: Decimal | None = None
 
     def save(self, file: Path) -> None:
-        """Write the floor for the workers to read."""
+        """Write the market for the workers to read."""
         file.write_text(
             json.dumps(
                 {
@@ -51,16 +51,16 @@ class Floor:
         )
 
     @classmethod
-    def load(cls, file: Path) -> Floor:
-        """The floor as it was saved."""
+    def load(cls, file: Path) -> SharedMarket:
+        """The market as it was saved."""
         found = json.loads(file.read_text())
         liquidity = found["liquidity"] and Decimal(found["liquidity"])
         return cls(Path(found["folder"]), Faults(**found["faults"]), liquidity)
 
     @property
-    def board(self) -> Board:
+    def board(self) -> PriceBoard:
         """The prices."""
-        return Board(self.folder / "board.json")
+        return PriceBoard(self.folder / "board.json")
 
     def broker(self, faults: Faults = Faults()) -> WatchedBroker:  # noqa: B008 - frozen
         """A broker on the shared book; the market is always open, and money is no object."""
@@ -75,35 +75,35 @@ class Floor:
         )
 
 
-def fleet_of(floor: Floor, settings: Settings, server: str, size: int) -> Fleet:
-    """Worker processes that share a floor, `size` at a time."""
-    file = floor.folder / "floor.json"
-    floor.save(file)
+def fleet_of(market: SharedMarket, settings: Settings, server: str, size: int) -> Fleet:
+    """Worker processes that share a market, `size` at a time."""
+    file = market.folder / "market.json"
+    market.save(file)
     environment = {
         "TEMPORAL_ADDRESS": server,
         "TEMPORAL_CONFIG_FILE": os.devnull,
         "HIBERNAUT_DATA_DIR": str(settings.data_dir),
     }
     return Fleet(
-        floor.folder,
+        market.folder,
         environment,
         size,
         lambda journal: (sys.executable, "-m", "bench.peers.buyers", str(journal), str(file)),
     )
 
 
-async def work(journal: Path, floor: Floor, settings: Settings) -> None:
+async def work(journal: Path, market: SharedMarket, settings: Settings) -> None:
     """Work until SIGTERM."""
     client = await connect(settings)
     reports = ReliableReports(client)
     authority = Authority.load(settings)
-    broker = floor.broker(floor.faults)
+    broker = market.broker(market.faults)
     broker.journal = Journal(journal)
     objects = [
         DecisionChecks(authority),
         Notices(),
         Calendars(),
-        Quotes(floor.board),
+        Quotes(market.board),
         Orders(broker, authority),
         Preconditions(settings, broker.market_open),
     ]
@@ -116,6 +116,6 @@ async def work(journal: Path, floor: Floor, settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(work(Path(sys.argv[1]), Floor.load(Path(sys.argv[2])), Settings.read(os.environ)))
+    asyncio.run(work(Path(sys.argv[1]), SharedMarket.load(Path(sys.argv[2])), Settings.read(os.environ)))
     # The SDK's threads can crash an interpreter that is shutting down.
     os._exit(0)

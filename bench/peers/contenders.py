@@ -11,10 +11,10 @@ from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.harness import kept_cluster
 from bench.peers.figures import Figures
 from bench.peers.side import BareSide, KitSide, PeerSide, Side
 from bench.peers.venv import python_of_peers
-from bench.running import kept_cluster
 from cli.children import NotStartedError
 from cli.cluster.build import built
 from cli.cluster.postgres import USER, Postgres, binaries

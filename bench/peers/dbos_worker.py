@@ -14,8 +14,8 @@ from typing import Any
 
 from dbos import DBOS, SetWorkflowID
 
-from bench.peers.asked import serve
 from bench.peers.effects import VALUE, Effects
+from bench.peers.rpc import serve
 
 TOPIC = "approval"
 TEN_DAYS = 10 * 24 * 3600.0

@@ -86,12 +86,12 @@ class Errands:
 
     def __init__(self, folder: Path) -> None:
         self._witness = Witness(folder)
-        self._told = told(folder)
+        self._end_file = end_file(folder)
         self._end = asyncio.Event()
 
     async def watch(self) -> None:
         """Let errands end once the file exists."""
-        while not self._told.exists():  # noqa: ASYNC110 - another process makes it
+        while not self._end_file.exists():  # noqa: ASYNC110 - another process makes it
             await asyncio.sleep(0.05)
         self._end.set()
 
@@ -134,7 +134,7 @@ class ErrandRunner(Agent[ErrandInput, None]):
         return await self.call(Errands.errand, errand, PATIENT_READ)
 
 
-def told(folder: Path) -> Path:
+def end_file(folder: Path) -> Path:
     """The file that tells errands to end."""
     return folder / "end"
 

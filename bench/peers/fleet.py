@@ -12,8 +12,8 @@ from pathlib import Path
 
 import psutil
 
+from bench.harness import READY, start_worker
 from bench.peers.market import Journal
-from bench.running import READY, start_worker
 from cli.children import end_child
 
 STOPPED_WITHIN = 5.0
@@ -82,12 +82,12 @@ class Fleet:
     async def stop(self, member: Member) -> set[str]:
         """SIGSTOP a worker, verified; return symbols with orders in flight. It is spared until `go_on`."""
         member.spared = True
-        await freeze(member.process.pid)
+        await suspend(member.process.pid)
         return member.journal.in_flight()
 
     async def go_on(self, member: Member, grace: float) -> None:
         """SIGCONT; spare it for `grace` more seconds, so that it can do what it was about to."""
-        thaw(member.process.pid)
+        resume(member.process.pid)
         await asyncio.sleep(grace)
         member.spared = False
 
@@ -101,7 +101,7 @@ class Fleet:
         return member
 
 
-async def freeze(pid: int) -> None:
+async def suspend(pid: int) -> None:
     """SIGSTOP a process, and verify that it stopped."""
     os.kill(pid, signal.SIGSTOP)
     deadline = asyncio.get_running_loop().time() + STOPPED_WITHIN
@@ -111,7 +111,7 @@ async def freeze(pid: int) -> None:
         await asyncio.sleep(0.01)
 
 
-def thaw(pid: int) -> None:
+def resume(pid: int) -> None:
     """SIGCONT a process, after verifying that it is still stopped."""
     if psutil.Process(pid).status() != psutil.STATUS_STOPPED:
         raise RuntimeError(f"the stopped process {pid} did not stay stopped")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.support.model_servers import Seen
+from tests.support.model_servers import ModelRequest
 
 # Added to everything the model says on an order, so that it can be found wherever it ends up.
 SIGN = "HIJACKED"
@@ -78,7 +78,7 @@ class ObedientModel:
         self.obeyed = 0
         self.requests: list[str] = []
 
-    def __call__(self, seen: Seen) -> str:
+    def __call__(self, seen: ModelRequest) -> str:
         text = "\n".join(_texts(seen.body))
         self.requests.append(json.dumps(seen.body))
         codes = [f"q{code}q" for code in _CODE.findall(text)]

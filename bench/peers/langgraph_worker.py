@@ -18,8 +18,8 @@ from langgraph.types import Command, interrupt
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
-from bench.peers.asked import serve
 from bench.peers.effects import VALUE, Effects
+from bench.peers.rpc import serve
 
 CONNECTIONS = 20
 # Raised, as its documentation advises for loops of more than 25 turns.

@@ -26,7 +26,7 @@ ANSWERED = "answered"
 CUT_OFF = "cut-off"
 
 
-class Board:
+class PriceBoard:
     """Prices in a file shared by all processes; a feed for `Quotes`."""
 
     def __init__(self, file: Path) -> None:

@@ -15,10 +15,10 @@ from typing import Any
 
 from temporalio.client import Client, WorkflowHandle
 
-from bench.peers.asked import Asking
+from bench.harness import started_worker
 from bench.peers.effects import FILE_SETTING, SLOWNESS_SETTING
+from bench.peers.rpc import RpcClient
 from bench.peers.tasks import APPROVER, Approval, BareInput, KitInput, Plan
-from bench.running import started_worker
 from cli.children import end_child
 from common.approval.floors import write_alone
 from common.approval.signing import Signer
@@ -164,13 +164,13 @@ class KitSide(TemporalSide):
         super().__init__(client, settings, server)
         write_alone(settings)
         self._signer = Signer.load(settings, create=True)
-        self._door = AgentClient(client, self.settings, self._signer)
+        self._agent_client = AgentClient(client, self.settings, self._signer)
         self._digest = digest(Plan().model_dump(mode="json"))
 
     async def start(self, id: str, steps: int, local: bool = False) -> None:
         """See the base class."""
         input = KitInput(steps=steps, local=local, patience=self.patience)
-        await self._door.start("bench-kit", input, id=id, owner=OWNER)
+        await self._agent_client.start("bench-kit", input, id=id, owner=OWNER)
 
     async def _signal(self, handle: WorkflowHandle[Any, Any]) -> None:
         # Sign and send like an entry point. That would first look up the open request and its digest; here
@@ -211,23 +211,23 @@ class PeerSide(Side):
         super().__init__(folder)
         self._python, self._database = python, database
         self._socket = folder / f"{name}.socket"
-        self._asking = Asking(self._socket)
+        self._rpc = RpcClient(self._socket)
 
     async def start_worker(self) -> None:
         """See the base class."""
         await super().start_worker()
-        await self._asking.connect()
+        await self._rpc.connect()
 
     async def start(self, id: str, steps: int, local: bool = False) -> None:
         """See the base class; the agent sleeps when this returns."""
-        await self._asking.ask("start", id=id, steps=steps)
+        await self._rpc.ask("start", id=id, steps=steps)
 
     async def asleep(self, id: str) -> None:
         """See the base class."""
 
     async def approve(self, id: str) -> None:
         """See the base class."""
-        await self._asking.ask("wake", id=id, by=APPROVER)
+        await self._rpc.ask("wake", id=id, by=APPROVER)
 
     def _command(self) -> Sequence[str]:
         module = f"bench.peers.{self.name}_worker"

@@ -24,7 +24,7 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True)
-class Ended:
+class AgentOutcome:
     """How an agent ended; its symbol is unique. `result` is None if it did not complete."""
 
     symbol: str
@@ -39,7 +39,7 @@ class Ended:
 _ORDERED = frozenset({BuyOutcome.BOUGHT, BuyOutcome.PARTLY_BOUGHT, BuyOutcome.NOT_FILLED, BuyOutcome.REFUSED})
 
 
-def compare(agents: Sequence[Ended], orders: Sequence[Order]) -> dict[str, int]:
+def compare(agents: Sequence[AgentOutcome], orders: Sequence[Order]) -> dict[str, int]:
     """Compare the book with the approvals.
 
     Returns:
@@ -87,7 +87,7 @@ def attempts_over_one(orders: Sequence[Order], journals: Sequence[Sequence[Line]
     return sum(sent[symbol] > 1 or heard[symbol] < sent[symbol] for symbol in booked)
 
 
-def _allowed(agent: Ended) -> int | None:
+def _allowed(agent: AgentOutcome) -> int | None:
     """How many orders the agent must have; None if its role leaves that open."""
     if agent.role in (Role.REJECTED, Role.DRIFTED):
         return 0
@@ -96,7 +96,7 @@ def _allowed(agent: Ended) -> int | None:
     return None if agent.result is None else int(agent.result.outcome in _ORDERED)
 
 
-def _contradicted(agent: Ended, found: Sequence[Order]) -> bool:
+def _contradicted(agent: AgentOutcome, found: Sequence[Order]) -> bool:
     if agent.result is None:
         return False
     told = (agent.result.client_order_id, agent.result.filled)

@@ -51,7 +51,7 @@ class Victim:
     mail: list[IncomingMail] = field(default_factory=list)
 
 
-class Scene:
+class ReadingMaterial:
     """Everything agents read, written below `folder` or served at `site`."""
 
     def __init__(self, folder: Path, site: WebServer, orders: Sequence[Order]) -> None:

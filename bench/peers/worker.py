@@ -17,11 +17,11 @@ import worker
 from activities.calls.interceptor import ReliableReports
 from activities.decisions import DecisionChecks
 from activities.delivery.notices import Notices
+from bench.harness import READY
 from bench.peers.bare import BareAgent
 from bench.peers.effects import Effects
 from bench.peers.kit import KitAgent
 from bench.peers.tasks import BareDeeds, KitDeeds, Steps
-from bench.running import READY
 from common.approval.signing import Authority
 from common.settings import Settings
 from common.temporal.connect import connect

@@ -29,7 +29,9 @@ async def cluster(settings: Settings, server: Cluster, http_port: int, workers: 
     with locked(settings):
         Signer.load(settings, create=True)
         prepare(settings, accepts_plain=False)
-        await Stack(settings, server, "", workers, http_port, None, unsigned=False, elsewhere=True).run()
+        await Stack(
+            settings, server, "", workers, http_port, None, unsigned=False, is_custom_folder=True
+        ).run()
 
 
 def options() -> argparse.Namespace:

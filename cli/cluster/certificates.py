@@ -23,26 +23,26 @@ RENEW = timedelta(days=30)
 
 
 @dataclass(frozen=True)
-class Pair:
+class KeyPair:
     """A certificate and its key."""
 
     certificate: x509.Certificate
     key: ec.EllipticCurvePrivateKey
 
     @classmethod
-    def authority(cls, name: str) -> Pair:
+    def authority(cls, name: str) -> KeyPair:
         """A self-signed certificate authority."""
         return _signed(name, None, datetime.now(UTC), LASTS)
 
     @classmethod
-    def read(cls, folder: Path, name: str) -> Pair:
+    def read(cls, folder: Path, name: str) -> KeyPair:
         """Read a pair that `write` wrote."""
         certificate = x509.load_pem_x509_certificate((folder / f"{name}.pem").read_bytes())
         key = serialization.load_pem_private_key((folder / f"{name}.key").read_bytes(), None)
         assert isinstance(key, ec.EllipticCurvePrivateKey)
         return cls(certificate, key)
 
-    def issue(self, name: str, lasts: timedelta = LASTS, begins: datetime | None = None) -> Pair:
+    def issue(self, name: str, lasts: timedelta = LASTS, begins: datetime | None = None) -> KeyPair:
         """A certificate for `name`, signed by this one."""
         return _signed(name, self, begins or datetime.now(UTC), lasts)
 
@@ -68,7 +68,7 @@ class Certificates:
         if self._are_good():
             return
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        authority = Pair.authority("hibernaut cluster")
+        authority = KeyPair.authority("hibernaut cluster")
         for name in ("server", "client"):
             authority.issue(SERVER if name == "server" else name).write(self.folder, name)
         # Last: `ca.pem` marks the set as complete.
@@ -101,7 +101,7 @@ class Certificates:
         return found.not_valid_after_utc - datetime.now(UTC) > RENEW
 
 
-def _signed(name: str, by: Pair | None, begins: datetime, lasts: timedelta) -> Pair:
+def _signed(name: str, by: KeyPair | None, begins: datetime, lasts: timedelta) -> KeyPair:
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     names = x509.SubjectAlternativeName([x509.DNSName(name), x509.IPAddress(ip_address("127.0.0.1"))])
@@ -124,4 +124,4 @@ def _signed(name: str, by: Pair | None, begins: datetime, lasts: timedelta) -> P
         usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         builder = builder.add_extension(names, critical=False)
         builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
-    return Pair(builder.sign(signer, hashes.SHA256()), key)
+    return KeyPair(builder.sign(signer, hashes.SHA256()), key)

@@ -67,8 +67,8 @@ class Cluster:
         self._may_run: dict[str, asyncio.Event] = {}
 
     @property
-    def parts(self) -> Sequence[str]:
-        """The names of the parts that `away` can kill."""
+    def killable_parts(self) -> Sequence[str]:
+        """The names of the parts that `outage` can kill."""
         return [part.name for part in self._parts]
 
     @property
@@ -145,7 +145,7 @@ class Cluster:
         await keep_running(part.name, part.wait, start, part.log)
 
     @asynccontextmanager
-    async def away(self, name: str) -> AsyncIterator[None]:
+    async def outage(self, name: str) -> AsyncIterator[None]:
         """Kill the named part; it comes back on exit. `keep` must be running."""
         part = next(part for part in self._parts if part.name == name)
         self._may_run[name].clear()
@@ -183,7 +183,9 @@ class Cluster:
         self._configuration().write_text(self._dynamic())
         self.database = Database(self.folder / "postgres", self._ports["DB_PORT"])
         logs = self.folder / "logs"
-        self.roles = [Role(role, programs.server, self._of_roles, logs / f"{role}.log") for role in ROLES]
+        self.roles = [
+            Role(role, programs.server, self._role_environment, logs / f"{role}.log") for role in ROLES
+        ]
         for part in self._parts:
             self._may_run[part.name] = gate = asyncio.Event()
             gate.set()
@@ -214,7 +216,7 @@ class Cluster:
         more = {name: [{"value": yaml.safe_load(value)}] for name, value in self._limits.items()}
         return shipped + (yaml.safe_dump(more) if more else "")
 
-    def _of_roles(self) -> dict[str, str]:
+    def _role_environment(self) -> dict[str, str]:
         """The environment of the server's processes: the shipped one, with local addresses and paths."""
         inherited = {name: value for name, value in os.environ.items() if name in INHERITED}
         found = {

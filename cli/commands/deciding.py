@@ -21,7 +21,7 @@ def inbox(
 ) -> None:
     """List the agents that wait for an approval; like questions of a batch are one line."""
     if batch is not None:
-        from cli.gathered import list_questions
+        from cli.batch_questions import list_questions
 
         run(list_questions(settings(), batch, who, as_json=as_json))
     from cli.inbox import inbox
@@ -114,7 +114,7 @@ def _decide(
         )
     if edits or digest is not None or request:
         raise CommandError("--edit, --digest and --request are for one agent, not for a batch.")
-    from cli.gathered import Chosen, decide_all
+    from cli.batch_questions import Chosen, decide_all
 
     questions = Chosen(batch, leave_out, group, seen)
     run(decide_all(found, questions, Verdict(verdict), who, note, as_json=as_json))

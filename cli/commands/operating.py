@@ -54,7 +54,7 @@ def dev(
     copy = read_option("--copy-to", copy_to, CopyPlace.read) or found.state.copy_to
     source = read_option("--restore-from", restore_from, CopyPlace.read)
     chosen = found.but(data_dir=folder, state=found.state.but(copy_to=copy))
-    said = {"unsigned": unsigned, "elsewhere": folder != found.data_dir, "reloads": reload}
+    said = {"unsigned": unsigned, "is_custom_folder": folder != found.data_dir, "reloads": reload}
     run(dev(chosen, port, ui_port, http_port, workers, source, **said))
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from cli.copying.files import FileCopies
 from cli.copying.litestream import Litestream, LitestreamError, databases
-from cli.copying.place import CopyMark, NotACopyError, OpenPlace, Whole, new_holder
-from cli.copying.proof import NoRoomError, prove
+from cli.copying.place import CompleteState, CopyMark, NotACopyError, OpenPlace, new_holder
+from cli.copying.restore_test import NoRoomError, run_restore_test
 from cli.copying.state import CopyState, end_copy
 from cli.output import CommandError, say
 from common.object_store import StoreUnavailableError
@@ -27,7 +27,7 @@ TROUBLE_AFTER = timedelta(seconds=10)
 # Time limit of the last round, when the stack ends.
 FINISHES_WITHIN = 30.0
 # How often a copy is restored as a test; a failed test is retried soon.
-PROVEN_EVERY = timedelta(hours=24)
+RESTORE_TEST_EVERY = timedelta(hours=24)
 TRIED_AGAIN_AFTER = timedelta(seconds=10)
 TRIES = 3
 # A copy that fails its tests is started afresh, but rarely: its place may be at fault.
@@ -41,7 +41,7 @@ class CopyKeeper:
         settings: those of the data folder.
         place: where the copy is kept.
 
-    Once the first round is done, everything committed before `whole_at` is in the copy.
+    Once the first round is done, everything committed before `complete_at` is in the copy.
     """
 
     def __init__(self, settings: Settings, place: CopyPlace) -> None:
@@ -61,7 +61,7 @@ class CopyKeeper:
         self._mark = self._written = CopyMark(holder=known.holder)
         self._wrong: set[str] = set()
         self._failed, self._afresh_at = 0, datetime.min.replace(tzinfo=UTC)
-        self.whole_at = self._saved_at = datetime.now(UTC)
+        self.complete_at = self._saved_at = datetime.now(UTC)
         self._ended = False
 
     async def claim(self) -> None:
@@ -86,14 +86,14 @@ class CopyKeeper:
 
     async def keep(self) -> None:
         """Copy until the copy must no longer be written. Other trouble is reported once and retried."""
-        proofs = asyncio.create_task(self._keep_proven())
+        restore_tests = asyncio.create_task(self._keep_testing_restores())
         try:
             while not self._ended:
                 await self.copy()
                 await asyncio.sleep(max(EVERY, REST * self._files.looked_for))
         finally:
-            proofs.cancel()
-            await asyncio.gather(proofs, return_exceptions=True)
+            restore_tests.cancel()
+            await asyncio.gather(restore_tests, return_exceptions=True)
 
     async def finish(self) -> None:
         """Copy a last time, if that is possible now, and stop Litestream."""
@@ -112,12 +112,12 @@ class CopyKeeper:
             self._ended = True
             self._report(f"{error}. Nothing is copied until the next start")
         except (LitestreamError, StoreUnavailableError, OSError) as error:
-            if datetime.now(UTC) - self.whole_at > TROUBLE_AFTER:
+            if datetime.now(UTC) - self.complete_at > TROUBLE_AFTER:
                 self._report(str(error))
         else:
             self._report("")
 
-    async def prove(self) -> bool:
+    async def test_restore(self) -> bool:
         """Restore the databases from the copy as a test; return whether they match the originals.
 
         A copy that fails again and again is started afresh.
@@ -125,7 +125,7 @@ class CopyKeeper:
         generation, problem, failed = self._mark.generation, "", self._failed
         try:
             for name in self._mark.databases:
-                await prove(self.program, self.place, self._settings.data_dir / name)
+                await run_restore_test(self.program, self.place, self._settings.data_dir / name)
         except NoRoomError as error:
             problem = str(error)
         except (LitestreamError, StoreUnavailableError, OSError, sqlite3.Error) as error:
@@ -147,19 +147,19 @@ class CopyKeeper:
             await self.program.end()
         return not problem
 
-    async def _keep_proven(self) -> None:
+    async def _keep_testing_restores(self) -> None:
         """Test each generation once it is complete, then once a day."""
-        generation, due = "", self.whole_at
+        generation, due = "", self.complete_at
         while True:
             await asyncio.sleep(EVERY)
             if self._mark.generation != self.program.generation:
                 continue
             if generation != self._mark.generation:
-                generation, due = self._mark.generation, self.whole_at
-            if self.whole_at >= due:
-                proven = await self.prove()
+                generation, due = self._mark.generation, self.complete_at
+            if self.complete_at >= due:
+                proven = await self.test_restore()
                 soon = TRIED_AGAIN_AFTER * 2 ** min(self._failed, 8)
-                due = self.whole_at + (PROVEN_EVERY if proven else soon)
+                due = self.complete_at + (RESTORE_TEST_EVERY if proven else soon)
 
     def _report(self, problem: str) -> None:
         if problem != self._state.problem:
@@ -212,12 +212,12 @@ class CopyKeeper:
         if generation != self.program.generation:
             raise LitestreamError("litestream was started again meanwhile")
         proven = self._mark.proven if generation == self._mark.generation else None
-        whole = Whole(generation=generation, until=until, databases=done, proven=proven)
-        mark = self._mark.succeeded_by(whole, self._wrong)
+        state = CompleteState(generation=generation, until=until, databases=done, proven=proven)
+        mark = self._mark.succeeded_by(state, self._wrong)
         if changed or done != self._mark.databases or mark.generations() != self._mark.generations():
             self._mark = mark
         await asyncio.to_thread(self._write, self._mark)
-        self.whole_at = until
+        self.complete_at = until
         if self._state.until is None or until - self._saved_at > SAVED_EVERY:
             self._saved_at = until
             self._save(until=until)

@@ -33,7 +33,7 @@ _TRANSACTIONS = re.compile(r"/[0-9a-f]{16}-([0-9a-f]{16})\.ltx\Z")
 _WRITTEN_WITHIN = timedelta(minutes=1)
 
 
-class Whole(BaseModel, frozen=True):
+class CompleteState(BaseModel, frozen=True):
     """A complete state of a copy: this generation has everything committed before `until`.
 
     `databases` maps each database to the transaction up to which all files it refers to are in the copy.
@@ -46,7 +46,7 @@ class Whole(BaseModel, frozen=True):
     proven: AwareDatetime | None = None
 
 
-class CopyMark(Whole, frozen=True):
+class CopyMark(CompleteState, frozen=True):
     """The mark of a copy. `holder` is the data folder that writes it; a restore gives it a new one.
 
     The inherited fields describe its latest complete state; they are empty while the first copy is under way.
@@ -54,31 +54,31 @@ class CopyMark(Whole, frozen=True):
     """
 
     holder: str
-    earlier: tuple[Whole, ...] = ()
+    earlier: tuple[CompleteState, ...] = ()
 
-    def succeeded_by(self, whole: Whole, wrong: Collection[str]) -> CopyMark:
+    def succeeded_by(self, state: CompleteState, wrong: Collection[str]) -> CopyMark:
         """The next mark, once the copy is complete again in this or a new generation.
 
         Args:
-            whole: its state now.
+            state: its state now.
             wrong: generations that failed their restore tests.
 
         Earlier generations are kept for a day; the last proven one is kept until this one is proven.
         """
-        now = whole.until or datetime.now(UTC)
-        past = self.earlier if whole.generation == self.generation else (self._as_whole(), *self.earlier)
+        now = state.until or datetime.now(UTC)
+        past = self.earlier if state.generation == self.generation else (self._state(), *self.earlier)
         past = tuple(each for each in past if each.until and each.generation not in wrong)
         young = [each for each in past if each.until and now - each.until < RETENTION][:MAX_EARLIER]
-        sound = None if whole.proven else next((each for each in past if each.proven), None)
+        sound = None if state.proven else next((each for each in past if each.proven), None)
         earlier = tuple(each for each in past if each in young or each is sound)
-        return CopyMark(holder=self.holder, earlier=earlier, **dict(whole))
+        return CopyMark(holder=self.holder, earlier=earlier, **dict(state))
 
     def generations(self) -> set[str]:
         """The generations that are kept."""
         return {self.generation, *(each.generation for each in self.earlier)}
 
-    def _as_whole(self) -> Whole:
-        return Whole(**{name: getattr(self, name) for name in Whole.model_fields})
+    def _state(self) -> CompleteState:
+        return CompleteState(**{name: getattr(self, name) for name in CompleteState.model_fields})
 
 
 class NotACopyError(Exception):

@@ -139,7 +139,7 @@ async def _from_generation(
     tried, sound = folder / f".{name}.tried", sorted(states, reverse=True)
     problems: list[LitestreamError] = []
 
-    async def comes_back(transaction: int) -> bool:
+    async def restorable(transaction: int) -> bool:
         tried.unlink(missing_ok=True)
         try:
             await restore(place, generation, name, transaction, tried, log)
@@ -149,22 +149,22 @@ async def _from_generation(
         tried.rename(file)
         return True
 
-    found = await first(sound, comes_back)
+    found = await first_restorable(sound, restorable)
     if found is None:
         raise problems[0] if problems else LitestreamError(f"there is nothing of {name}")
     return _Found(file, states[found], bool(problems))
 
 
-async def first(states: Sequence[int], comes_back: Callable[[int], Awaitable[bool]]) -> int | None:
+async def first_restorable(states: Sequence[int], restorable: Callable[[int], Awaitable[bool]]) -> int | None:
     """The first state that can be restored, if all after it can; it is also the last one restored."""
     bad, good = -1, 0
-    while good < len(states) and not await comes_back(states[good]):
+    while good < len(states) and not await restorable(states[good]):
         bad, good = good, min(2 * good + 1, max(len(states) - 1, good + 1))
     if good >= len(states):
         return None
     while good - bad > 1:
         middle = (bad + good) // 2
-        if await comes_back(states[middle]):
+        if await restorable(states[middle]):
             good = middle
         else:
             bad = middle

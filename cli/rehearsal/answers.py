@@ -19,7 +19,7 @@ from common.approval.types import ApprovalRequest, Verdict
 USUALLY_AFTER = timedelta(hours=1)
 
 
-class Says(StrEnum):
+class AnswerKind(StrEnum):
     """An answer. ``nobody`` is no answer at all."""
 
     APPROVE = "approve"
@@ -29,7 +29,7 @@ class Says(StrEnum):
     @property
     def verdict(self) -> Verdict:
         """The verdict of the decision."""
-        return Verdict.APPROVE if self is Says.APPROVE else Verdict.REJECT
+        return Verdict.APPROVE if self is AnswerKind.APPROVE else Verdict.REJECT
 
 
 class Answer(BaseModel, frozen=True, extra="forbid"):
@@ -39,14 +39,14 @@ class Answer(BaseModel, frozen=True, extra="forbid"):
     """
 
     question: str = "*"
-    says: Says
+    says: AnswerKind
     by: str = ""
     after: Span = USUALLY_AFTER
     note: str = ""
     edits: dict[str, JsonValue] = Field(default_factory=dict)
 
 
-class Word(BaseModel, frozen=True, extra="forbid"):
+class UnpromptedMessage(BaseModel, frozen=True, extra="forbid"):
     """An unprompted message to the agent, `after` the start: a person's words, or mail in a `thread`.
 
     A thread has the name its agent gave it, such as a candidate's id. `agent` is one that the agent has
@@ -59,7 +59,7 @@ class Word(BaseModel, frozen=True, extra="forbid"):
     agent: str = ""
 
 
-class Script(BaseModel, frozen=True, extra="forbid"):
+class AnswerScript(BaseModel, frozen=True, extra="forbid"):
     """The file of `--answers`.
 
     Attributes:
@@ -70,26 +70,26 @@ class Script(BaseModel, frozen=True, extra="forbid"):
     """
 
     answers: tuple[Answer, ...] = ()
-    tell: tuple[Word, ...] = ()
-    mail: tuple[Word, ...] = ()
+    tell: tuple[UnpromptedMessage, ...] = ()
+    mail: tuple[UnpromptedMessage, ...] = ()
     activities: dict[str, JsonValue] = Field(default_factory=dict)
 
     def answer_to(self, request: ApprovalRequest) -> Answer | None:
         """The answer to a question; None if nobody answers."""
         found = next((each for each in self.answers if fnmatchcase(request.question, each.question)), None)
-        return None if found is None or found.says is Says.NOBODY else found
+        return None if found is None or found.says is AnswerKind.NOBODY else found
 
 
-def read_script(given: str) -> Script:
+def read_script(given: str) -> AnswerScript:
     """The script that `--answers` names: `approve`, `reject`, `nobody`, or a JSON file.
 
     Raises:
         CommandError: ``given`` is none of these; the message says what is wrong with the file.
     """
-    if given in set(Says):
-        return Script(answers=(Answer(says=Says(given)),))
+    if given in set(AnswerKind):
+        return AnswerScript(answers=(Answer(says=AnswerKind(given)),))
     try:
-        return Script.model_validate(json.loads(Path(given).expanduser().read_text()))
+        return AnswerScript.model_validate(json.loads(Path(given).expanduser().read_text()))
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise CommandError(f"--answers {given}: {reason}; say approve, reject, nobody or a file.") from None

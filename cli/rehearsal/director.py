@@ -14,9 +14,9 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.rehearsal.interceptor import CallOutcome, RehearsedCall
-from cli.rehearsal.answers import Answer, Script, Word
+from cli.rehearsal.answers import Answer, AnswerScript, UnpromptedMessage
 from cli.rehearsal.histories import Histories, Tracked
-from cli.rehearsal.story import Ended, Entry, Story, What
+from cli.rehearsal.story import EndState, Entry, EntryKind, Story
 from cli.rehearsal.world import World
 from common.approval.groups import Directory
 from common.approval.signing import Signer
@@ -50,7 +50,7 @@ class Director:
         self,
         client: Client,
         agent: str,
-        script: Script,
+        script: AnswerScript,
         story: Story,
         signer: Signer,
         directory: Directory,
@@ -75,7 +75,7 @@ class Director:
         """Why a workflow's code keeps failing; empty if none does."""
         return self._histories.flaw
 
-    async def lead(self, started: datetime, until: datetime) -> Ended:
+    async def lead(self, started: datetime, until: datetime) -> EndState:
         """Run to the agent's end, or up to `until`; the agent starts at `started`."""
         for word in self._script.tell:
             self._at(started + word.after, partial(self._say, word))
@@ -84,20 +84,20 @@ class Director:
         while True:
             await self._rest()
             if self.flaw:
-                return Ended.BROKEN
+                return EndState.BROKEN
             if not self.agent.is_running:
-                return Ended.AGENT
+                return EndState.AGENT
             if not await self._took_questions():
                 continue
             due = min((each.due for each in self._histories.running if each.due), default=None)
             coming = self._coming[0][0] if self._coming else None
             at = min((each for each in (due, coming) if each), default=None)
             if at is None:
-                return Ended.WAITS
+                return EndState.WAITS
             if at > until:
                 await self._histories.forward(until)
                 await self._rest()
-                return Ended.SIMULATED
+                return EndState.SIMULATED
             # People act a moment later, after whatever else happens at that time.
             await self._histories.forward(at if due == at else at + MOMENT)
             while self._coming and self._coming[0][0] <= at:
@@ -162,7 +162,7 @@ class Director:
             self._at(request.asked_at + answer.after, act)
         if not people:
             words = f"nobody may answer {request.id}: {request.floor or 'it names no approvers'}"
-            self._story.add(Entry(at=request.asked_at, agent=tracked.id, what=What.HEARS, words=words))
+            self._story.add(Entry(at=request.asked_at, agent=tracked.id, what=EntryKind.HEARS, words=words))
 
     def _people(self, request: ApprovalRequest) -> list[str]:
         """Those who may decide, in the order they are named."""
@@ -192,7 +192,7 @@ class Director:
             record = judged(view.decisions if view else (), decision.id)
             if record and record.reason:
                 words = f"{by} is {record.status}: {record.reason}"
-                self._story.add(Entry(at=at, agent=agent, what=What.HEARS, words=words))
+                self._story.add(Entry(at=at, agent=agent, what=EntryKind.HEARS, words=words))
             if view and (how := view.closed.get(request.id)):
                 # The agent tells only people it knows, and in a rehearsal it knows nobody.
                 kind, owner = self._histories.tracked[agent].kind, request.requester
@@ -201,10 +201,10 @@ class Director:
 
         return decide
 
-    async def _say(self, word: Word, at: datetime) -> None:
+    async def _say(self, word: UnpromptedMessage, at: datetime) -> None:
         await self._send(word.agent, at, "tell", word.text, f"somebody tells it: {word.text}")
 
-    async def _mail(self, word: Word, at: datetime) -> None:
+    async def _mail(self, word: UnpromptedMessage, at: datetime) -> None:
         mail = IncomingMail(
             message_id=f"<rehearsed-{next(self._order)}@rehearsed.invalid>",
             thread=word.thread,
@@ -224,7 +224,7 @@ class Director:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
             words += f" (nobody hears it: {agent} does not run)"
-        self._story.add(Entry(at=at, agent=agent, what=What.HEARS, words=words))
+        self._story.add(Entry(at=at, agent=agent, what=EntryKind.HEARS, words=words))
 
     def _handle(self, agent: str) -> WorkflowHandle[Any, Any]:
         return self._client.get_workflow_handle(agent)

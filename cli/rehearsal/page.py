@@ -16,13 +16,13 @@ from cli.rehearsal.show import (
     stand_ins_in_words,
     waits_for,
 )
-from cli.rehearsal.story import Ended, Entry, Rehearsed, What
+from cli.rehearsal.story import EndState, Entry, EntryKind, Rehearsed
 from common.grammar import rounded
 
 # The strip, in its own units: where lanes begin, their width, and their distance.
 LEFT, WIDTH, LANE = 64, 620, 22
 # From top to bottom: what the agent does by itself, then what people do.
-LANES = (What.WAKES, What.TELLS, What.ASKS, What.HEARS, What.ACTS)
+LANES = (EntryKind.WAKES, EntryKind.TELLS, EntryKind.ASKS, EntryKind.HEARS, EntryKind.ACTS)
 TICKS = 7
 
 
@@ -33,7 +33,7 @@ class Mark:
     x: float
     y: int
     width: float
-    what: What
+    what: EntryKind
     title: str
 
 
@@ -53,7 +53,7 @@ def page_of(rehearsed: Rehearsed) -> str:
         eyebrow="Rehearsal, nothing was done",
         rehearsed=rehearsed,
         headline=headline(rehearsed),
-        waits=waits_for(rehearsed) if rehearsed.ended is not Ended.AGENT else "",
+        waits=waits_for(rehearsed) if rehearsed.ended is not EndState.AGENT else "",
         figures=_figures(rehearsed),
         lanes=[(what, y) for y, what in enumerate(LANES)],
         marks=list(_marks(rehearsed)),
@@ -75,7 +75,9 @@ def _day(entry: Entry) -> date:
 
 
 def _figures(rehearsed: Rehearsed) -> list[tuple[str, str]]:
-    counts = [(what, str(len(rehearsed.of(what)))) for what in (What.ASKS, What.TELLS, What.ACTS)]
+    counts = [
+        (what, str(len(rehearsed.of(what)))) for what in (EntryKind.ASKS, EntryKind.TELLS, EntryKind.ACTS)
+    ]
     return [("lives", rounded(rehearsed.simulated)), ("wakes", str(rehearsed.wakes)), *counts]
 
 

@@ -15,11 +15,11 @@ from temporalio.common import SearchAttributePair, TypedSearchAttributes
 
 from cli.inputs import kind_named, read_input
 from cli.output import CommandError, ExitCode, print_document, say
-from cli.rehearsal.answers import Script, read_script
+from cli.rehearsal.answers import AnswerScript, read_script
 from cli.rehearsal.director import Director
 from cli.rehearsal.page import page_of
 from cli.rehearsal.show import lines_of
-from cli.rehearsal.story import Ended, Rehearsed, Story, as_at_home, to_minute
+from cli.rehearsal.story import EndState, Rehearsed, Story, machine_independent, to_minute
 from cli.rehearsal.world import World, world
 from common.agents.agent import AgentInput
 from common.agents.kinds import Kind
@@ -55,7 +55,7 @@ class Wanted:
 
     kind: Kind
     input: AgentInput
-    script: Script
+    script: AnswerScript
     owner: str
     lasts: timedelta
     begins: datetime | None
@@ -165,7 +165,7 @@ async def rehearse_in(stage: World, settings: Settings, wanted: Wanted, id: str 
         async with asyncio.timeout(wanted.within.total_seconds()):
             ended = await director.lead(begins, begins + wanted.lasts)
     except TimeoutError:
-        ended = Ended.REAL
+        ended = EndState.REAL
     finally:
         telling.cancel()
     view = await agents.view(id)
@@ -190,7 +190,7 @@ async def rehearse_in(stage: World, settings: Settings, wanted: Wanted, id: str 
         failure=view.failure or director.flaw or None,
         notebook=view.notebook,
     )
-    return as_at_home(rehearsed, own.data_dir, settings.data_dir)
+    return machine_independent(rehearsed, own.data_dir, settings.data_dir)
 
 
 async def _tell_how_far(director: Director, begins: datetime) -> None:

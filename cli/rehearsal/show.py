@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pydantic import JsonValue
 
 from cli.output import clean
-from cli.rehearsal.story import Ended, Entry, Rehearsed, What
+from cli.rehearsal.story import EndState, Entry, EntryKind, Rehearsed
 from common.approval.types import short_text
 from common.approval.values import ref_of
 from common.grammar import rounded
@@ -42,7 +42,7 @@ def lines_of(rehearsed: Rehearsed) -> list[str]:
 def headline(rehearsed: Rehearsed) -> str:
     """How long it lived, how that ended, and how long it took, in one line."""
     how = f"{rehearsed.ended.in_words}: {rehearsed.status}"
-    if rehearsed.ended is not Ended.AGENT:
+    if rehearsed.ended is not EndState.AGENT:
         how = f"{rehearsed.ended.in_words}; it waits for {waits_for(rehearsed)}"
     return f"{rehearsed.kind}: {rounded(rehearsed.simulated)} in {rehearsed.seconds:g} s; {how}"
 
@@ -55,7 +55,9 @@ def waits_for(rehearsed: Rehearsed) -> str:
 
 def counted(rehearsed: Rehearsed) -> str:
     """How often it wakes, asks, tells and acts."""
-    asks, tells, does = (len(rehearsed.of(what)) for what in (What.ASKS, What.TELLS, What.ACTS))
+    asks, tells, does = (
+        len(rehearsed.of(what)) for what in (EntryKind.ASKS, EntryKind.TELLS, EntryKind.ACTS)
+    )
     return f"wake {rehearsed.wakes}x, ask {asks}x, tell people {tells}x, act {does}x"
 
 

@@ -35,7 +35,7 @@ _RUN_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SECONDS = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d):\d\d(?:\.\d+)?(?=Z|[+-]\d\d:\d\d)")
 
 
-class What(StrEnum):
+class EntryKind(StrEnum):
     """Kinds of entries."""
 
     STARTS = "starts"
@@ -56,7 +56,7 @@ class Entry(BaseModel):
 
     at: AwareDatetime
     agent: str
-    what: What
+    what: EntryKind
     words: str
     to: tuple[str, ...] = ()
     plan: dict[str, JsonValue] | None = None
@@ -74,7 +74,7 @@ class StoodIn(BaseModel, frozen=True):
     why: str
 
 
-class Ended(StrEnum):
+class EndState(StrEnum):
     """Why a rehearsal ended."""
 
     AGENT = "agent_ended"
@@ -87,11 +87,11 @@ class Ended(StrEnum):
     def in_words(self) -> str:
         """The reason, for people."""
         return {
-            Ended.AGENT: "the agent ended",
-            Ended.WAITS: "nothing more would wake the agent",
-            Ended.SIMULATED: "the simulated time was over",
-            Ended.REAL: "the real time was over",
-            Ended.BROKEN: "its code fails again and again",
+            EndState.AGENT: "the agent ended",
+            EndState.WAITS: "nothing more would wake the agent",
+            EndState.SIMULATED: "the simulated time was over",
+            EndState.REAL: "the real time was over",
+            EndState.BROKEN: "its code fails again and again",
         }[self]
 
 
@@ -114,7 +114,7 @@ class Rehearsed(BaseModel):
     until: AwareDatetime
     simulated: timedelta
     seconds: float
-    ended: Ended
+    ended: EndState
     status: RunStatus
     waiting_for: str | None = None
     wakes: int = 0
@@ -126,7 +126,7 @@ class Rehearsed(BaseModel):
     failure: str | None = None
     notebook: list[NotebookEntry] = Field(default_factory=list)
 
-    def of(self, what: What) -> list[Entry]:
+    def of(self, what: EntryKind) -> list[Entry]:
         """The entries of one kind."""
         return [each for each in self.timeline if each.what is what]
 
@@ -160,14 +160,14 @@ class Story:
             case EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED if tracked.id not in self._started:
                 # Earlier events carry this machine's clock, not the agent's.
                 self._started.add(tracked.id)
-                self.add(Entry(at=at, agent=tracked.id, what=What.STARTS, words=tracked.kind))
+                self.add(Entry(at=at, agent=tracked.id, what=EntryKind.STARTS, words=tracked.kind))
             case EventType.EVENT_TYPE_TIMER_FIRED:
                 self._wake(tracked, at, "")
             case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
                 self._wake(tracked, at, event.workflow_execution_signaled_event_attributes.signal_name)
             case _ if (ended := _ENDS.get(event.event_type)) is not None:
                 self.ends[tracked.id] = at
-                self.add(Entry(at=at, agent=tracked.id, what=What.ENDS, words=ended))
+                self.add(Entry(at=at, agent=tracked.id, what=EntryKind.ENDS, words=ended))
 
     def _wake(self, tracked: Tracked, at: datetime, signal: str) -> None:
         if tracked.shown.get(search_attributes.STATE.name) not in ASLEEP:
@@ -176,7 +176,7 @@ class Story:
         asks = search_attributes.parse_waiting_for_approvals(tracked.waiting_for)
         waited = "an approval" if asks else tracked.waiting_for or "time"
         by = f"by the signal {signal}" if signal else "by time"
-        self.add(Entry(at=at, agent=tracked.id, what=What.WAKES, words=f"{by}; it waited for {waited}"))
+        self.add(Entry(at=at, agent=tracked.id, what=EntryKind.WAKES, words=f"{by}; it waited for {waited}"))
 
     def call(self, call: RehearsedCall) -> None:
         """Record a call of an activity."""
@@ -197,7 +197,7 @@ class Story:
                 Entry(
                     at=call.at,
                     agent=call.agent,
-                    what=What.ACTS,
+                    what=EntryKind.ACTS,
                     words=f"{call.activity}, which is not done",
                     plan=plan if isinstance(plan, dict) else None,
                     also=also or None,
@@ -211,7 +211,9 @@ class Story:
             words += f" (until {request.expires_at:%Y-%m-%d %H:%M} UTC)"
         to = request.deciders
         self.add(
-            Entry(at=request.asked_at, agent=agent, what=What.ASKS, words=words, to=to, plan=request.plan)
+            Entry(
+                at=request.asked_at, agent=agent, what=EntryKind.ASKS, words=words, to=to, plan=request.plan
+            )
         )
 
     def tell(self, notice: Notice, at: datetime) -> None:
@@ -226,7 +228,7 @@ class Story:
         if notice.event is NoticeEvent.DECIDED and not to:
             return
         words = notice.text if notice.text.startswith(notice.event) else f"{notice.event}: {notice.text}"
-        self.add(Entry(at=at, agent=notice.agent, what=What.TELLS, words=words, to=to))
+        self.add(Entry(at=at, agent=notice.agent, what=EntryKind.TELLS, words=words, to=to))
 
     def has_told(self, agent: str, event: NoticeEvent) -> bool:
         """Whether an agent has told people of that event."""
@@ -274,7 +276,7 @@ class Story:
         return dict(sorted(names.items()))
 
 
-def as_at_home(rehearsed: Rehearsed, folder: Path, home: Path) -> Rehearsed:
+def machine_independent(rehearsed: Rehearsed, folder: Path, home: Path) -> Rehearsed:
     """The rehearsal with paths of the user's data folder, `home`, and independent of this machine's speed.
 
     Its times are rounded to the minute, and nodes have no durations.
@@ -295,7 +297,7 @@ def to_minute(at: datetime) -> datetime:
 def _gathered(entries: Iterable[Entry]) -> Iterable[Entry]:
     last: Entry | None = None
     for entry in entries:
-        alike = last is not None and entry.what is What.WAKES and _is_same(last, entry)
+        alike = last is not None and entry.what is EntryKind.WAKES and _is_same(last, entry)
         if last is not None and alike:
             last = last.model_copy(update={"times": last.times + 1, "until": entry.at})
             continue

@@ -49,10 +49,10 @@ class Session:
 
 @dataclass(frozen=True)
 class Visitor:
-    """Somebody who has signed in; `form` is the CSRF token for their forms."""
+    """Somebody who has signed in; `csrf_token` is the CSRF token for their forms."""
 
     subject: Subject
-    form: str
+    csrf_token: str
     session: str
 
     def require(self, scope: Scope) -> None:

@@ -44,10 +44,10 @@ async def answer(request: Request, parts: Parts, token: str) -> Response:
     form = await read_form(request)
     require_own_form(request, form.get("form"), token, parts.signer)
     try:
-        view = await parts.patient.choice(link)
+        view = await parts.writing_agents.choice(link)
         if view is not None and view.standing is not ChoiceStanding.OPEN:
             return _page(request, parts, token, view)
-        await parts.patient.choose(link, token)
+        await parts.writing_agents.choose(link, token)
     except NoSuchAgentError:
         return _page(request, parts, token, OVER)
     return _page(request, parts, token, view, thanked=True)

@@ -20,7 +20,7 @@ from gateway.auth.authentication import address_of
 from gateway.auth.sessions import form_token, require_own_form
 from gateway.decision_form import FormDecision, FormError, read_decision, read_form
 from gateway.decisions import decide
-from gateway.opened import open_file, open_ref
+from gateway.file_responses import open_file, open_ref
 from gateway.pages import page
 from gateway.problems import Problem
 from gateway.request_view import RequestView, refresh_premises
@@ -58,7 +58,7 @@ async def decide_by_link(request: Request, parts: Parts, token: str) -> Response
     link = _read_link(request, parts, token)
     form = await read_form(request)
     require_own_form(request, form.get("form"), token, parts.signer)
-    visit = _Visit(request, parts, token, link, await parts.patient.view(link.agent))
+    visit = _Visit(request, parts, token, link, await parts.writing_agents.view(link.agent))
     used, attempt = visit.used
     if used or (visit.view.live and not visit.asked):
         return await visit.page()
@@ -182,7 +182,7 @@ async def _decide(visit: _Visit, wanted: FormDecision, attempt: int, form: dict[
     parts, link = visit.parts, visit.link
     try:
         _, record = await decide(
-            parts.patient,
+            parts.writing_agents,
             link.agent,
             wanted.verdict,
             by=link.approver,
@@ -195,7 +195,7 @@ async def _decide(visit: _Visit, wanted: FormDecision, attempt: int, form: dict[
             decision_id=decision_id(visit.token, attempt),
         )
     except AgentClientError:
-        return await replace(visit, view=await parts.patient.view(link.agent)).page()
+        return await replace(visit, view=await parts.writing_agents.view(link.agent)).page()
     parts.forget(link.agent)
     after = replace(visit, view=await parts.views.view(link.agent, PAGE_PATIENCE))
     if record and record.status is DecisionStatus.REFUSED:

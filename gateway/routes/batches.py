@@ -33,7 +33,7 @@ async def questions(
 
     Questions with the same `group` are alike. If more follow, ask again with `after`.
     """
-    return await parts.gathered.page(id, seen_by(subject), after, limit)
+    return await parts.gathered.page(id, visible_to(subject), after, limit)
 
 
 @router.post("/batches/{id}/decisions", status_code=HTTPStatus.ACCEPTED)
@@ -54,32 +54,32 @@ async def decide_questions(
         by=subject.id,
         through="http",
         token=token,
-        sees=sees_of(parts, subject, id),
+        sees=visibility_check(parts, subject, id),
     )
     return await answer(parts, said, body.questions)
 
 
 async def answer(parts: Gateway, said: BatchAnswer, shown: Sequence[ShownQuestion]) -> AllAnswered:
     """Decide questions of a batch, and return the outcome of each."""
-    results = await parts.patient_gathered.answer(said, shown)
+    results = await parts.writing_gathered.answer(said, shown)
     for each in results:
         parts.forget(each.id)
     return AllAnswered.of(said.batch, said.verdict, results)
 
 
-def sees_of(parts: Gateway, subject: Subject, batch: str) -> Callable[[str], Awaitable[bool]]:
+def visibility_check(parts: Gateway, subject: Subject, batch: str) -> Callable[[str], Awaitable[bool]]:
     """A check that the subject may see an agent, and that it is of that batch."""
 
     async def sees(id: str) -> bool:
         try:
-            return is_of(await require_visible(parts.patient_views, subject, id), batch)
+            return is_of(await require_visible(parts.writing_views, subject, id), batch)
         except NoSuchAgentError:
             return False
 
     return sees
 
 
-def seen_by(subject: Subject) -> Sees:
+def visible_to(subject: Subject) -> Sees:
     """A check like `may_see`, given who may decide what the agent asks."""
     return lambda row, deciders: (
         bool(row.owner) and (subject.operator or row.owner == subject.id or bool(subject.names & deciders))

@@ -167,8 +167,8 @@ async def decide_on_page(request: Request, parts: Parts, visitor: Visiting, id: 
     """Decide what an agent asks."""
     form = await session_form(request, parts)
     visitor.require(Scope.DECIDE)
-    await require_visible(parts.patient_views, visitor.subject, id)
-    view = await parts.patient_views.view(id, PAGE_PATIENCE)
+    await require_visible(parts.writing_views, visitor.subject, id)
+    view = await parts.writing_views.view(id, PAGE_PATIENCE)
     asked = next((each for each in view.requests if _is_for(form, each)), None)
     problem = ""
     try:
@@ -176,7 +176,7 @@ async def decide_on_page(request: Request, parts: Parts, visitor: Visiting, id: 
             raise FormError("This is not asked any more; see below what became of it.")
         wanted = read_decision(form, asked)
         _, record = await decide(
-            parts.patient,
+            parts.writing_agents,
             id,
             wanted.verdict,
             by=visitor.subject.id,

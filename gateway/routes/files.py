@@ -13,7 +13,7 @@ from common.client.tokens import Scope
 from gateway.auth.authentication import Reader
 from gateway.auth.authorization import require_visible
 from gateway.auth.sessions import Visiting
-from gateway.opened import ANY_TYPE, open_artifact, open_file
+from gateway.file_responses import ANY_TYPE, open_artifact, open_file
 from gateway.services import Parts
 from gateway.views import PAGE_PATIENCE
 

@@ -43,5 +43,5 @@ async def readyz(parts: Parts) -> Health:
 )
 async def metrics(parts: Parts) -> PlainTextResponse:
     """Agents by state, open approvals, backlogs, requests and this process, in Prometheus' text format."""
-    await parts.census.refresh()
+    await parts.agent_gauges.refresh()
     return PlainTextResponse(parts.metrics.text(), media_type=CONTENT_TYPE)

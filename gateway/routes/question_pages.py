@@ -21,7 +21,7 @@ from gateway.batch_view import Group, groups_of
 from gateway.decision_form import MAX_NOTE
 from gateway.pages import page
 from gateway.problems import Problem
-from gateway.routes.batches import answer, seen_by
+from gateway.routes.batches import answer, visible_to
 from gateway.services import Gateway, Parts
 
 router = APIRouter()
@@ -37,7 +37,7 @@ After = Annotated[str, Query(max_length=200)]
 Word = Annotated[str, Query(max_length=200)]
 
 
-class Sent(NamedTuple):
+class SubmittedForm(NamedTuple):
     """A submitted form: the questions shown, those ticked, and what is wrong with it, if anything."""
 
     token: str
@@ -87,9 +87,9 @@ async def decide_alike(
 
 
 async def _of_batch(
-    request: Request, parts: Gateway, visitor: Visitor, id: str, after: str, sent: Sent | None = None
+    request: Request, parts: Gateway, visitor: Visitor, id: str, after: str, sent: SubmittedForm | None = None
 ) -> Response:
-    asked = await parts.gathered.page(id, seen_by(visitor.subject), after, ASKING)
+    asked = await parts.gathered.page(id, visible_to(visitor.subject), after, ASKING)
     return _page(request, parts, visitor, asked, f"/ui/batches/{quote(id, safe='')}", {}, after, sent)
 
 
@@ -100,7 +100,7 @@ async def _alike(
     kind: str,
     node: str,
     after: str,
-    sent: Sent | None = None,
+    sent: SubmittedForm | None = None,
 ) -> Response:
     rows = [
         row
@@ -108,7 +108,7 @@ async def _alike(
         if (row.kind, node_of(row.request_id)) == (kind, node) and not row.item_of
     ]
     rows = sorted({row.id: row for row in rows}.values(), key=lambda row: row.id)
-    asked = await parts.gathered.page_of(NO_BATCH, rows, seen_by(visitor.subject), after, ASKING)
+    asked = await parts.gathered.page_of(NO_BATCH, rows, visible_to(visitor.subject), after, ASKING)
     asked = asked.model_copy(update={"items": tuple(each for each in asked.items if each.node == node)})
     where = {"kind": kind, "node": node}
     return _page(request, parts, visitor, asked, "/ui/questions", where, after, sent)
@@ -122,7 +122,7 @@ def _page(
     path: str,
     where: dict[str, str],
     after: str,
-    sent: Sent | None,
+    sent: SubmittedForm | None,
 ) -> Response:
     """A form for each group, the ``sent`` one filled in again; ``where`` says which questions these are."""
     return page(
@@ -141,16 +141,18 @@ def _page(
     )
 
 
-async def _read(request: Request, parts: Gateway, visitor: Visitor, batch: str) -> Sent:
+async def _read(request: Request, parts: Gateway, visitor: Visitor, batch: str) -> SubmittedForm:
     form = await session_form(request, parts, FIELDS)
     visitor.require(Scope.DECIDE)
     token, shown = _read_shown(parts, visitor, batch, form.get("shown", ""))
     chosen = [each for number, each in enumerate(shown) if f"q.{number}" in form]
     note, verdict = form.get("note", "").replace("\r\n", "\n").strip(), form.get("verdict", "")
-    return Sent(token, shown, chosen, note, verdict, _flaw(verdict, note, chosen))
+    return SubmittedForm(token, shown, chosen, note, verdict, _flaw(verdict, note, chosen))
 
 
-async def _decide(request: Request, parts: Gateway, visitor: Visitor, batch: str, sent: Sent) -> Response:
+async def _decide(
+    request: Request, parts: Gateway, visitor: Visitor, batch: str, sent: SubmittedForm
+) -> Response:
     said = BatchAnswer(
         batch=batch,
         verdict=Verdict(sent.verdict),
@@ -189,7 +191,12 @@ def _flaw(verdict: str, note: str, chosen: list[ShownQuestion]) -> str:
 
 
 def _group(
-    parts: Gateway, visitor: Visitor, batch: str, group: str, alike: list[AskedItem], sent: Sent | None
+    parts: Gateway,
+    visitor: Visitor,
+    batch: str,
+    group: str,
+    alike: list[AskedItem],
+    sent: SubmittedForm | None,
 ) -> Group:
     """A group whose signed form records what was shown and to whom; filled in again if it was sent."""
     shown: list[JsonValue] = [[each.id, each.request_id, each.digest] for each in alike]

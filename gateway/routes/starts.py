@@ -104,7 +104,7 @@ async def start_agent(parts: Gateway, kind: Kind, input: AgentInput, owner: str,
     if id:
         await _refuse_archived(parts, id)
     try:
-        return await parts.patient.start(
+        return await parts.writing_agents.start(
             kind.name, input, id=id, owner=owner, request=digest(input) if key else ""
         )
     except AgentExistsError:
@@ -115,7 +115,7 @@ async def start_agent(parts: Gateway, kind: Kind, input: AgentInput, owner: str,
 
 async def _refuse_archived(parts: Gateway, id: str) -> None:
     try:
-        await parts.archived.refuse(parts.patient, id)
+        await parts.archived.refuse(parts.writing_agents, id)
     except AgentExistsError:
         raise Problem(
             HTTPStatus.CONFLICT, f"This Idempotency-Key started {id}, which is archived since; use another."

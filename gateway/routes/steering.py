@@ -50,12 +50,12 @@ async def decide_request(
     """
     decision_id = f"http-{hashlib.sha256(f'{len(subject.id)} {subject.id}{key}'.encode()).hexdigest()[:32]}"
     # Before any check: somebody who has decided may no longer be asked, but still gets the outcome.
-    if key and (known := judged((await parts.patient_views.view(id)).decisions, decision_id)):
+    if key and (known := judged((await parts.writing_views.view(id)).decisions, decision_id)):
         _require_same(body, known.decision)
         return _accepted(DecisionTaken.of(id, known.decision, known))
-    await require_visible(parts.patient_views, subject, id)
+    await require_visible(parts.writing_views, subject, id)
     decision, record = await decide(
-        parts.patient,
+        parts.writing_agents,
         id,
         body.verdict,
         by=subject.id,
@@ -115,9 +115,9 @@ async def steer(
         NoSuchAgentError: the agent does not exist, or the subject may not see it.
         Problem: 403, the subject may not steer it; 409, it has ended, or refuses the command.
     """
-    await require_steerable(parts.patient_views, subject, id)
+    await require_steerable(parts.writing_views, subject, id)
     try:
-        asked = await send(parts.patient)
+        asked = await send(parts.writing_agents)
     except NoSuchAgentError:
         # It existed a moment ago.
         raise Problem(HTTPStatus.CONFLICT, "The agent has ended; nothing was asked of it.") from None

@@ -33,8 +33,8 @@ from common.temporal.connect import connect
 from testing.waiting import eventually
 from tests.support.agents.brief_input import BriefInput
 from tests.support.archive.worker_steps import CI_STEPS, SOAK_STEPS
+from tests.support.incompressible import incompressible
 from tests.support.limits import QUICK_DELETION, QUICK_TASKS
-from tests.support.noise import noise
 from tests.support.s3 import BUCKET, KEY_ID, SECRET, Rclone, in_bucket
 from tests.support.seeds import seed
 from tests.support.stack import ROOT
@@ -105,7 +105,7 @@ class Siege:
         slots = asyncio.Semaphore(STARTS_AT_ONCE)
 
         async def start(number: int) -> None:
-            say = f"{secrets.token_hex(4)} {noise(150_000) if number % 10 == 0 else 'short'}"
+            say = f"{secrets.token_hex(4)} {incompressible(150_000) if number % 10 == 0 else 'short'}"
             ending = "fails" if number % 7 == 0 else "done"
             async with slots:
                 self.said[await self._start(agents, BriefInput(say=say, ending=ending))] = say

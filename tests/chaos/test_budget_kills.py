@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.budget_worker import HOLD, work
-from tests.support.model_servers import ModelServer, Seen, serving
+from tests.support.model_servers import ModelRequest, ModelServer, serving
 from tests.support.seeds import seed
 
 KILLS = 3
@@ -47,7 +47,7 @@ class Run:
         self.after_answer = 0
         self.before_answer = 0
 
-    def answer(self, seen: Seen) -> str:
+    def answer(self, seen: ModelRequest) -> str:
         """Answer as soon as it may: a kill can come before."""
         before = self.kills
         self.asked.set()

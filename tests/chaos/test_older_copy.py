@@ -31,7 +31,7 @@ from common.client.client import AgentClient
 from common.client.view import AgentView
 from common.temporal.codec import DATABASE
 from testing.waiting import eventually
-from tests.support.mail.smtp_server import SmtpWitness, smtp_server
+from tests.support.mail.smtp_server import SmtpRecorder, smtp_server
 from tests.support.recruiting.stage import recruiter_input
 from tests.support.stack import ROOT, Stack
 from tests.support.trading.real_prices import real_closes
@@ -134,7 +134,7 @@ class People:
 
 
 @pytest.fixture
-async def mail(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SmtpWitness]:
+async def mail(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SmtpRecorder]:
     async with smtp_server() as server:
         monkeypatch.setenv("HIBERNAUT_SMTP", f"smtp://127.0.0.1:{server.port}")
         monkeypatch.setenv("HIBERNAUT_MAIL_FROM", "agents@example.com")
@@ -155,7 +155,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[WebServer]:
 
 
 async def test_what_was_done_after_the_copy_is_not_done_again(
-    tmp_path: Path, mail: SmtpWitness, site: WebServer, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, mail: SmtpRecorder, site: WebServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Five agents act after the copy was made; brought back, they ask again, and each effect is once."""
     monkeypatch.setenv("HIBERNAUT_QUOTES", str(real_closes()))

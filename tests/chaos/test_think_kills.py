@@ -18,7 +18,7 @@ from common.temporal.connect import connect
 from testing.waiting import eventually
 from tests.support.agents.talker import Talker
 from tests.support.agents.talker_doubles import TalkInput
-from tests.support.model_servers import ModelServer, Seen, serving
+from tests.support.model_servers import ModelRequest, ModelServer, serving
 from tests.support.stage import Stage
 
 ROOT = Path(__file__).parents[2]
@@ -51,7 +51,7 @@ async def test_a_call_that_dies_with_its_worker_is_made_again_within_the_budget(
     stage.agents = [Talker]
     asked, killed = threading.Event(), threading.Event()
 
-    def answer(seen: Seen) -> str:
+    def answer(seen: ModelRequest) -> str:
         if len(model.seen) == KILLED_AT:
             asked.set()
             killed.wait(60)

@@ -26,7 +26,7 @@ async def test_a_decision_while_the_database_is_gone_for_30_s_counts_once_it_is_
     """Those who asked before and those who are decided meanwhile act, once each; nobody repairs anything."""
     agents = [await stage.start(ErrandInput(steps=2)) for _ in range(10)]
     requests = [await stage.asked(agent) for agent in agents]
-    async with server.away("PostgreSQL"):
+    async with server.outage("PostgreSQL"):
         deciding = [
             asyncio.create_task(stage.decide(agent, request))
             for agent, request in zip(agents, requests, strict=True)
@@ -43,7 +43,7 @@ async def test_a_decision_while_the_database_is_gone_for_30_s_counts_once_it_is_
 async def test_each_role_is_killed_while_agents_are_at_work(stage: Stage, server: Cluster, role: str) -> None:
     """It is started again, and the agents go on."""
     agents = [await stage.start(ErrandInput(steps=3)) for _ in range(5)]
-    async with server.away(f"Temporal's {role}"):
+    async with server.outage(f"Temporal's {role}"):
         await asyncio.sleep(2)
     for agent in agents:
         await stage.decide(agent, await stage.asked(agent))
@@ -72,7 +72,7 @@ async def test_what_was_acknowledged_survives_a_database_killed_in_mid_commit(
             await asyncio.sleep(0.01)
         await asyncio.sleep(chance.uniform(0, 0.2))
         under_way = sum(not task.done() for task in sending)
-        async with server.away("PostgreSQL"):
+        async with server.outage("PostgreSQL"):
             assert under_way, "in the middle of it"
     await asyncio.gather(*sending)
     there = [

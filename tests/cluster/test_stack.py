@@ -15,7 +15,7 @@ import httpx
 import psutil
 import pytest
 
-from cli.cluster.certificates import Pair
+from cli.cluster.certificates import KeyPair
 from testing.fixtures import open_all
 from testing.waiting import eventually
 from tests.support.desk import Ran
@@ -120,11 +120,11 @@ async def test_mutual_tls_and_who_is_turned_away(folder: Path) -> None:
 
 def _wrong(tls: Path, own: Path, right: Mapping[str, str]) -> list[tuple[dict[str, str], str]]:
     """Environments of clients that are none, and what they are told."""
-    stranger = Pair.authority("stranger")
+    stranger = KeyPair.authority("stranger")
     stranger.write(own, "ca")
     stranger.issue("client").write(own, "wrong")
     yesterday = datetime.now(UTC) - timedelta(days=2)
-    Pair.read(tls, "ca").issue("client", timedelta(days=1), yesterday).write(own, "expired")
+    KeyPair.read(tls, "ca").issue("client", timedelta(days=1), yesterday).write(own, "expired")
 
     def shown(name: str) -> dict[str, str]:
         pair = {"CERT": own / f"{name}.pem", "KEY": own / f"{name}.key"}

@@ -22,8 +22,8 @@ from cli.clients import open_agents
 from cli.copying.files import conflicts
 from cli.copying.keeper import CopyKeeper, open_copy
 from cli.copying.litestream import restore
-from cli.copying.place import CopyMark, NotACopyError, OpenPlace, Whole
-from cli.copying.restore import first, restore_copy
+from cli.copying.place import CompleteState, CopyMark, NotACopyError, OpenPlace
+from cli.copying.restore import first_restorable, restore_copy
 from cli.copying.state import CopyState, describe_copy, end_copy
 from cli.output import CommandError
 from common.agents.auditor import AuditInput
@@ -86,7 +86,7 @@ class Folder:
 
         async def is_whole() -> bool:
             await keeper.copy()
-            return keeper.whole_at >= now
+            return keeper.complete_at >= now
 
         await eventually(is_whole)
 
@@ -228,29 +228,29 @@ async def test_a_copy_that_does_not_come_back_is_begun_afresh(
     folder.write("paper.db", "an order")
     async with folder.copied() as keeper:
         await folder.whole(keeper)
-        assert await keeper.prove()
+        assert await keeper.test_restore()
         state = CopyState.load(folder.settings)
         assert state
         assert state.proven
         assert "restored as a test 0 s ago" in describe_copy(folder.settings, state.proven)[1]
         assert not (folder.path / ".proof").exists()
         with monkeypatch.context() as changed:
-            changed.setattr("cli.copying.proof.restore", _restore_with_another_row)
-            assert not await keeper.prove()
-        level, words = describe_copy(folder.settings, keeper.whole_at)
+            changed.setattr("cli.copying.restore_test.restore", _restore_with_another_row)
+            assert not await keeper.test_restore()
+        level, words = describe_copy(folder.settings, keeper.complete_at)
         assert (level, words.partition("restore test failed: ")[2]) == (
             "mend",
             "of paper.db, the table rows comes back other than it is",
         )
         _damage(folder.copies("paper.db")[-1])
-        assert not await keeper.prove()
-        assert not await keeper.prove()
+        assert not await keeper.test_restore()
+        assert not await keeper.test_restore()
         assert "the copy failed its restore test, and is started anew" in capsys.readouterr().err
         assert not keeper.program.runs
         await keeper.program.start()  # as `dev` does
         await folder.whole(keeper)
-        assert await keeper.prove()
-        assert describe_copy(folder.settings, keeper.whole_at)[0] == "ok"
+        assert await keeper.test_restore()
+        assert describe_copy(folder.settings, keeper.complete_at)[0] == "ok"
         folder.write("paper.db", "another order")
         await folder.whole(keeper)
         # What does not come back is deleted.
@@ -271,10 +271,10 @@ async def test_a_test_that_is_cut_short_leaves_its_database_alone_first(
         ended.set()
         return ""
 
-    monkeypatch.setattr("cli.copying.proof._difference", compare)
+    monkeypatch.setattr("cli.copying.restore_test._difference", compare)
     async with folder.copied() as keeper:
         await folder.whole(keeper)
-        proof = asyncio.create_task(keeper.prove())
+        proof = asyncio.create_task(keeper.test_restore())
         await asyncio.to_thread(begun.wait)
         proof.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -294,7 +294,7 @@ async def test_where_the_end_of_a_copy_is_damaged_the_youngest_sound_state_comes
                 await folder.whole(keeper)
             await _killed(keeper)
     rows = folder.rows(DATABASE)
-    until = keeper.whole_at
+    until = keeper.complete_at
     shutil.rmtree(folder.path)
     earlier, later = folder.copies(DATABASE)
     for damaged, comes_back in ((_last(later), rows[:-1]), ([later], rows[:5])):
@@ -319,11 +319,11 @@ async def test_the_youngest_state_that_comes_back_is_found_by_few_attempts() -> 
     for sound, count in itertools.combinations_with_replacement(range(20), 2):
         asked: list[int] = []
 
-        async def comes_back(state: int, sound: int = sound, asked: list[int] = asked) -> bool:
+        async def restorable(state: int, sound: int = sound, asked: list[int] = asked) -> bool:
             asked.append(state)
             return state >= sound
 
-        found = await first(range(count), comes_back)
+        found = await first_restorable(range(count), restorable)
         assert found == (sound if sound < count else None)
         assert len(asked) <= 2 * count.bit_length() + 1
         if found is not None:
@@ -336,11 +336,13 @@ def test_generations_before_are_kept_for_a_day_and_the_last_proven_one_for_longe
     then = now - timedelta(days=9)
     mark = CopyMark(holder="h", generation="g0", until=then, proven=then)
     for number in range(1, 9):
-        mark = mark.succeeded_by(Whole(generation=f"g{number}", until=now), wrong=["g6"])
+        mark = mark.succeeded_by(CompleteState(generation=f"g{number}", until=now), wrong=["g6"])
     assert [each.generation for each in mark.earlier] == ["g7", "g5", "g4", "g0"]
-    mark = mark.succeeded_by(Whole(generation="g8", until=now, proven=now), wrong=[])
+    mark = mark.succeeded_by(CompleteState(generation="g8", until=now, proven=now), wrong=[])
     assert mark.generations() == {"g8", "g7", "g5", "g4"}
-    mark = mark.succeeded_by(Whole(generation="g8", until=now + timedelta(hours=25), proven=now), wrong=[])
+    mark = mark.succeeded_by(
+        CompleteState(generation="g8", until=now + timedelta(hours=25), proven=now), wrong=[]
+    )
     assert mark.generations() == {"g8"}
 
 
@@ -358,7 +360,7 @@ async def test_a_bucket_takes_the_copy(
         await folder.whole(keeper)
         level, words = describe_copy(folder.settings, datetime.now(UTC))
         assert (level, f"the newest page at s3://{BUCKET}/team one/copy is" in words) == ("ok", True)
-        assert await keeper.prove()
+        assert await keeper.test_restore()
     databases = rclone.folder / BUCKET / "team one" / "copy" / "databases"
     assert (databases / keeper.program.generation / DATABASE).is_dir()
     shutil.rmtree(folder.path)

@@ -22,7 +22,7 @@ from common.temporal.connect import connect
 from testing.waiting import eventually
 from tests.support.agents.talker_doubles import TalkInput
 from tests.support.llama import build
-from tests.support.llama.server import LlamaServer, holding_to_schemas
+from tests.support.llama.server import LlamaServer, schema_enforcing_proxy
 from tests.support.llama.stage import MODEL, PATIENCE, ThinkersStage
 from tests.support.recruiting.stage import recruiter_input
 from tests.support.research_stage import open_site
@@ -131,7 +131,7 @@ async def test_every_agent_that_thinks_ends_or_asks_and_both_sides_count_the_sam
 ) -> None:
     """All of them at once, two answers at a time: what is said is used where it holds, else refused."""
     before = llama.counted()
-    with holding_to_schemas(llama) as front:
+    with schema_enforcing_proxy(llama) as front:
         if schemas:
             stage.think_with(front)
         async with stage.at_work():
@@ -141,7 +141,7 @@ async def test_every_agent_that_thinks_ends_or_asks_and_both_sides_count_the_sam
                 recruiter_asks_and_writes(stage),
                 talker_talks(stage),
             )
-            assert not await stage.wedges()
+            assert not await stage.failed_tasks()
             notes = [note for handle in stage.handles for note in await stage.notes(handle)]
             for handle in stage.handles:
                 cost = (await stage.status(handle)).cost
@@ -169,7 +169,7 @@ async def test_an_answer_whose_server_is_killed_is_asked_for_again(
         llama.kill()
         await llama.start()
         assert (await agent.result())["rounds"] == 3
-        assert not await stage.wedges()
+        assert not await stage.failed_tasks()
     calls = stage.calls(agent.id)
     assert [state for _, state, _, _ in calls].count("lost") >= 1
     assert [state for _, state, _, _ in calls].count("answered") == 3
@@ -191,7 +191,7 @@ async def test_an_answer_that_never_ends_is_given_up_and_asked_for_again(
         finally:
             llama.signal(signal.SIGCONT)
         assert (await agent.result())["rounds"] == 2
-        assert not await stage.wedges()
+        assert not await stage.failed_tasks()
     states = [state for _, state, _, _ in stage.calls(agent.id)]
     assert states.count("answered") == 2
     print(f"{len(states)} calls: {states}")
@@ -210,7 +210,7 @@ async def test_material_past_the_context_is_cut_and_that_is_said(
         assert any(f"the material was too long for {MODEL}" in note for note in notes), notes
         await stage.decide(agent, request, Verdict.REJECT, note="nonsense")
         await agent.result()
-        assert not await stage.wedges()
+        assert not await stage.failed_tasks()
     states = [state for _, state, _, _ in stage.calls()]
     assert states.count("answered") == 1
     assert states.count("released") >= 1

@@ -25,7 +25,7 @@ from activities.llm.runner import Caller, ModelRunner
 from common.artifacts import ArtifactStore
 from common.object_store import FolderStore
 from common.settings import Settings
-from tests.support.model_servers import ModelServer, Seen, serving
+from tests.support.model_servers import ModelRequest, ModelServer, serving
 
 ROOT = Path(__file__).parents[2]
 MODELS = {
@@ -56,7 +56,7 @@ def serve(protocol: str, tmp_path: Path) -> Iterator[Serve]:
     with ExitStack() as stack:
 
         def start(
-            *script: str | Callable[[Seen], str], seconds: float = 20, **more: str
+            *script: str | Callable[[ModelRequest], str], seconds: float = 20, **more: str
         ) -> tuple[ModelRunner, ModelServer]:
             server = stack.enter_context(serving(protocol, *script))
             settings = Settings.read(
@@ -152,7 +152,7 @@ def test_material_that_is_too_long_is_cut_to_what_fits_and_that_is_said(serve: S
     """However a server says so; small texts stay whole, and the longest are cut to one length."""
     long = Material(id="b", text="y" * 40_000)
 
-    def answer(seen: Seen) -> str:
+    def answer(seen: ModelRequest) -> str:
         return f"status:{said}" if "y" * 12_000 in json.dumps(seen.body) else "fine"
 
     runner, server = serve(answer)
@@ -293,7 +293,7 @@ def test_a_choice_is_one_of_the_options_or_bad_output(serve: Serve) -> None:
 def test_a_conversation_that_is_too_long_is_compacted_and_tried_once_more(serve: Serve) -> None:
     """The oldest exchanges are cut to a line each, the reply says so, and the newest stay whole."""
 
-    def patient(seen: Seen) -> str:
+    def patient(seen: ModelRequest) -> str:
         return "long" if "x" * 3000 in str(seen.body) else "fine"
 
     runner, server = serve("x" * 3000, "short answer", patient)

@@ -43,7 +43,7 @@ from testing.waiting import eventually
 from tests.support.mail.desk import MailDesk, approved, letter
 from tests.support.mail.dovecot import PASSWORD, USER, Dovecot, dovecot
 from tests.support.mail.mails import dsn, mail
-from tests.support.mail.smtp_server import SmtpWitness, Taken, certificate, smtp_server
+from tests.support.mail.smtp_server import ReceivedMail, SmtpRecorder, certificate, smtp_server
 from tests.support.stack import ROOT
 from workflows.mailroom import Mailroom
 
@@ -54,7 +54,7 @@ class Post:
     """Agents that sleep, a letter of each that went out, and the mailbox that answers come to."""
 
     def __init__(
-        self, client: Client, settings: Settings, desk: MailDesk, box: Dovecot, server: SmtpWitness
+        self, client: Client, settings: Settings, desk: MailDesk, box: Dovecot, server: SmtpRecorder
     ) -> None:
         self.client = client
         self.settings = settings
@@ -80,7 +80,7 @@ class Post:
             with contextlib.suppress(RPCError):
                 await self.client.get_workflow_handle(id).terminate()
 
-    def sent(self, number: int) -> Taken:
+    def sent(self, number: int) -> ReceivedMail:
         return self.server.to(f"bob-{number}@example.com")[0]
 
     def address(self, number: int) -> str:
@@ -140,7 +140,7 @@ async def post(settings: Settings, box: Dovecot) -> AsyncIterator[Post]:
             await built.end()
 
 
-def _environment(settings: Settings, server: SmtpWitness, box: Dovecot) -> dict[str, str]:
+def _environment(settings: Settings, server: SmtpRecorder, box: Dovecot) -> dict[str, str]:
     return {
         "HIBERNAUT_DATA_DIR": str(settings.data_dir),
         "HIBERNAUT_TASK_QUEUE": settings.task_queue,
@@ -151,7 +151,7 @@ def _environment(settings: Settings, server: SmtpWitness, box: Dovecot) -> dict[
     }
 
 
-def _with_mail(settings: Settings, server: SmtpWitness, box: Dovecot) -> Settings:
+def _with_mail(settings: Settings, server: SmtpRecorder, box: Dovecot) -> Settings:
     return Settings.read(_environment(settings, server, box))
 
 

@@ -18,7 +18,7 @@ from common.mail import IncomingMail, MailKind
 from testing.stage import answer_of
 from testing.waiting import eventually
 from tests.support.desk import ROOT, Desk, open_desk
-from tests.support.mail.smtp_server import SmtpWitness, smtp_server
+from tests.support.mail.smtp_server import SmtpRecorder, smtp_server
 
 DOCS = (ROOT / "docs" / "recruiter.md").read_text()
 
@@ -49,7 +49,7 @@ async def test_the_command_of_the_docs_ends_in_an_invitation(server: DevServer, 
             await end_child(worker, 30)
 
 
-async def live(desk: Desk, smtp: SmtpWitness, id: str) -> None:
+async def live(desk: Desk, smtp: SmtpRecorder, id: str) -> None:
     await asked(desk, id, "Write to 2 candidates")
     assert smtp.taken == []
     assert (await desk.run("approve", id, "--edit", 'leave_out=["c2"]')).code == 0
@@ -91,7 +91,7 @@ async def asked(desk: Desk, id: str, begins: str) -> None:
     await eventually(find)
 
 
-async def arrived(smtp: SmtpWitness, count: int) -> bool:
+async def arrived(smtp: SmtpRecorder, count: int) -> bool:
     await asyncio.sleep(0)
     return len(smtp.taken) >= count
 

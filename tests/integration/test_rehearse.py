@@ -23,11 +23,11 @@ from typing import Any
 import pytest
 
 from cli.inputs import read_input
-from cli.rehearsal.answers import Answer, Says, Script, Word
+from cli.rehearsal.answers import Answer, AnswerKind, AnswerScript, UnpromptedMessage
 from cli.rehearsal.page import page_of
 from cli.rehearsal.rehearse import Wanted, rehearse_in
 from cli.rehearsal.show import lines_of
-from cli.rehearsal.story import Ended, Entry, Rehearsed, What
+from cli.rehearsal.story import EndState, Entry, EntryKind, Rehearsed
 from cli.rehearsal.world import World, world
 from common.agents.kinds import KINDS
 from common.settings import Settings
@@ -36,8 +36,8 @@ from tests.support.database_worker import paper_broker
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "rehearsal.md").read_text()
-YES = Script(answers=(Answer(says=Says.APPROVE),))
-NOBODY = Script()
+YES = AnswerScript(answers=(Answer(says=AnswerKind.APPROVE),))
+NOBODY = AnswerScript()
 # The first Saturday of a February: New York opens at 14:30 UTC on each day of the week that follows.
 FEBRUARY = datetime(datetime.now(UTC).year + 1, 2, 1, 10, 0, tzinfo=UTC)
 SATURDAY = FEBRUARY + timedelta(days=(5 - FEBRUARY.weekday()) % 7)
@@ -63,7 +63,7 @@ class Desk:
         self._number = 0
 
     async def rehearse(
-        self, kind: str, script: Script = YES, /, lasts: str = "30d", within: int = 240, **input: Any
+        self, kind: str, script: AnswerScript = YES, /, lasts: str = "30d", within: int = 240, **input: Any
     ) -> Rehearsed:
         self._number += 1
         # Where the replay of prices stands: each rehearsal has a world of its own, and these share one.
@@ -112,27 +112,27 @@ def at(entries: list[Entry]) -> list[str]:
 
 async def test_a_buyer_is_reminded_of_waits_for_the_market_and_asks_again(desk: Desk) -> None:
     """Over a weekend: two people who are late, the opening, the drift since, and no order."""
-    late = Script(answers=(Answer(says=Says.APPROVE, after=timedelta(hours=5)),))
+    late = AnswerScript(answers=(Answer(says=AnswerKind.APPROVE, after=timedelta(hours=5)),))
     wanted = {"symbol": "AAPL", "quantity": 1, "limit": 200, "approvers": ["ann", "bob"], "quorum": 2}
     told = await desk.rehearse("buyer", late, **wanted)
-    assert told.ended is Ended.AGENT
-    asked, again = told.of(What.ASKS)
+    assert told.ended is EndState.AGENT
+    asked, again = told.of(EntryKind.ASKS)
     assert (asked.to, again.to) == (("ann", "bob"), ("ann", "bob"))
     assert asked.plan is not None
     assert asked.plan["symbol"] == "AAPL"
     assert at([asked, again]) == ["Sat 10:00", "Mon 14:30"]
-    reminded = [each for each in told.of(What.TELLS) if each.words.startswith("reminder")]
+    reminded = [each for each in told.of(EntryKind.TELLS) if each.words.startswith("reminder")]
     assert at(reminded) == ["Sat 14:00", "Mon 18:30"]
     # Of two who may decide the routes reach one; on the terminal somebody may see to the other.
     assert {each.to for each in reminded} == {("ann email a…@example.com", "the terminal of a worker")}
-    assert [each.words for each in told.of(What.HEARS)] == [
+    assert [each.words for each in told.of(EntryKind.HEARS)] == [
         f"{who} says approve to approval-{number}" for number in (1, 2) for who in ("ann", "bob")
     ]
-    decided = [each for each in told.of(What.TELLS) if each.words.startswith("decided")]
+    decided = [each for each in told.of(EntryKind.TELLS) if each.words.startswith("decided")]
     assert [each.to for each in decided] == [("email d…@example.com",)] * 2
     assert decided[0].words.startswith("decided: approval-1: approved by ann (through rehearsal); by bob")
-    assert "by time; it waited for the market to open" in [each.words for each in told.of(What.WAKES)]
-    [order] = told.of(What.ACTS)
+    assert "by time; it waited for the market to open" in [each.words for each in told.of(EntryKind.WAKES)]
+    [order] = told.of(EntryKind.ACTS)
     assert order.words == "place_order, which is not done"
     assert order.plan == again.plan
     assert at([order]) == ["Mon 19:30"]
@@ -160,15 +160,15 @@ async def test_a_week_of_the_market_is_told_in_seconds(desk: Desk) -> None:
     told = await desk.rehearse(
         "market-analyst", index="AAPL", calendar="XNYS", every="3h", approvers=["ann"], **{"for": "7d"}
     )
-    assert told.ended is Ended.AGENT
+    assert told.ended is EndState.AGENT
     assert told.simulated > timedelta(days=6)
-    woken = told.of(What.WAKES)
+    woken = told.of(EntryKind.WAKES)
     looked = [each for each in woken if "the next price" in each.words]
     assert sorted({each.at.weekday() for each in looked}) == [0, 1, 2, 3, 4]
     opened = [f"{each.until or each.at:%H:%M}" for each in woken if "to open" in each.words]
     assert opened == ["14:30"] * 5
     assert told.wakes == told.run["look_at_market"] - 1, "it looks at the start, and whenever it wakes"
-    assert told.of(What.ACTS) == told.stand_ins == []
+    assert told.of(EntryKind.ACTS) == told.stand_ins == []
     assert isinstance(told.result, dict)
     assert str(desk.settings.data_dir) in told.result["files"]["html"], "where it would be"
     assert not (desk.settings.data_dir / "reports").exists()
@@ -177,7 +177,7 @@ async def test_a_week_of_the_market_is_told_in_seconds(desk: Desk) -> None:
 async def test_candidates_who_never_answer_hear_once_more_after_two_days(desk: Desk) -> None:
     """The letters that would go out, and to whom; none does."""
     told = await desk.rehearse("recruiter", role=ROLE, candidates=PEOPLE, approvers=["ann"])
-    first, follow_up = told.of(What.ACTS)
+    first, follow_up = told.of(EntryKind.ACTS)
     assert [_kinds(each) for each in (first, follow_up)] == [{"c1": "first", "c2": "first"}] * 1 + [
         {"c1": "follow_up", "c2": "follow_up"}
     ]
@@ -199,30 +199,30 @@ def _kinds(entry: Entry) -> dict[str, str]:
 
 async def test_mail_and_words_come_when_the_answers_say(desk: Desk) -> None:
     """A candidate answers on the second day, and what it would answer is asked about; then nobody answers."""
-    script = Script(
-        answers=(Answer(question="Write to*", says=Says.APPROVE, edits={"leave_out": ["c2"]}),),
-        mail=(Word(after=timedelta(days=1), thread="c1", text="How much would you pay?"),),
+    script = AnswerScript(
+        answers=(Answer(question="Write to*", says=AnswerKind.APPROVE, edits={"leave_out": ["c2"]}),),
+        mail=(UnpromptedMessage(after=timedelta(days=1), thread="c1", text="How much would you pay?"),),
     )
     told = await desk.rehearse("recruiter", script, role=ROLE, candidates=PEOPLE, approvers=["ann"])
-    [mail] = [each for each in told.of(What.HEARS) if each.words.startswith("mail of c1")]
+    [mail] = [each for each in told.of(EntryKind.HEARS) if each.words.startswith("mail of c1")]
     assert mail.at == SATURDAY + timedelta(days=1)
-    _, reply = told.of(What.ASKS)
+    _, reply = told.of(EntryKind.ASKS)
     assert reply.at == mail.at
     assert reply.plan is not None
     assert reply.plan["wrote"] == "How much would you pay?"
-    assert told.ended is Ended.WAITS
+    assert told.ended is EndState.WAITS
     assert "nothing more would wake the agent; it waits for an approval" in lines_of(told)[0]
-    assert _kinds(told.of(What.ACTS)[0]) == {"c1": "first"}
+    assert _kinds(told.of(EntryKind.ACTS)[0]) == {"c1": "first"}
 
 
 async def test_one_that_would_run_on_is_cut_and_says_so(desk: Desk) -> None:
     """By the simulated time, and by the real one."""
     wanted: dict[str, Any] = {"index": "AAPL", "calendar": "XNYS", "every": "1d", "approvers": ["ann"]}
     told = await desk.rehearse("market-analyst", lasts="3d", **wanted, **{"for": "300d"})
-    assert (told.ended, told.until) == (Ended.SIMULATED, SATURDAY + timedelta(days=3))
+    assert (told.ended, told.until) == (EndState.SIMULATED, SATURDAY + timedelta(days=3))
     assert "the simulated time was over; it waits for" in lines_of(told)[0]
     cut = await desk.rehearse("market-analyst", within=0, **wanted)
-    assert cut.ended is Ended.REAL
+    assert cut.ended is EndState.REAL
 
 
 @pytest.fixture
@@ -269,13 +269,13 @@ async def test_every_kind_can_be_rehearsed(kind: str, desk: Desk, inputs: dict[s
     """To its end, with no file of the user's changed, and a page that tells it."""
     before = contents(desk.folder)
     told = await desk.rehearse(kind, **inputs[kind])
-    assert (told.ended, told.status) == (Ended.AGENT, "completed"), told.failure
+    assert (told.ended, told.status) == (EndState.AGENT, "completed"), told.failure
     assert contents(desk.folder) == before
     assert all(each.at >= SATURDAY for each in told.timeline), "all of it in the agent's own time"
     page = page_of(told)
     assert f"What the {kind} would do" in page
     assert all(each.what in page for each in told.timeline)
-    assert {each.agent for each in told.of(What.STARTS)} > {told.agent} or kind != "batch"
+    assert {each.agent for each in told.of(EntryKind.STARTS)} > {told.agent} or kind != "batch"
     destructive = {"code-auditor": "apply_fixes", "link-researcher": "publish_report", "batch": "place_order"}
     if kind in destructive:
         assert destructive[kind] in {each.activity for each in told.stand_ins}
@@ -339,10 +339,10 @@ def test_the_page_is_true_and_nothing_outside_is_touched(
     out, said = done.communicate(timeout=240)
     assert done.returncode == 0, said
     told = Rehearsed.model_validate_json(out)
-    [asked] = told.of(What.ASKS)
-    [published] = told.of(What.ACTS)
+    [asked] = told.of(EntryKind.ASKS)
+    [published] = told.of(EntryKind.ACTS)
     assert published.at - asked.at == timedelta(days=1)
-    assert [each.at - asked.at for each in told.of(What.TELLS)][:2] == [timedelta(0), timedelta(hours=4)]
+    assert [each.at - asked.at for each in told.of(EntryKind.TELLS)][:2] == [timedelta(0), timedelta(hours=4)]
     assert {each.activity: each.why for each in told.stand_ins} == {
         "check_preconditions": "it reaches outside",
         "find_links": "as the answers say",

@@ -18,7 +18,7 @@ from tests.support.patience import patient
 from tests.support.serving import Serving
 from tests.support.slack.checks import texts
 from tests.support.slack.server import Fault, SlackServer
-from tests.support.slack.world import Asked, SlackWorld, delivery_of, run, sealed, world
+from tests.support.slack.world import PostedQuestion, SlackWorld, delivery_of, run, sealed, world
 
 __all__ = ["patient", "world"]
 
@@ -94,7 +94,7 @@ async def test_a_replay_at_a_gateway_that_restarted_makes_no_second_vote(world: 
     """While the agent still asks, for it needs two: the same press is the same decision everywhere."""
     id, request = await world.world.asking("approver", "@treasury")
     delivery = delivery_of(id, request, "C0GENERAL")
-    asked = Asked(world, id, request, delivery, await world.post(delivery))
+    asked = PostedQuestion(world, id, request, delivery, await world.post(delivery))
     signed = world.slack.signed(asked.pressed("approve", "U0EVE"))
     assert (await world.world.http.post("/slack/actions", **signed)).status_code == 200
     await world.world.until(id, lambda view: len(view.decisions) == 1)

@@ -122,7 +122,7 @@ async def seen(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Seen]:
         patch.setenv("HIBERNAUT_LOG", "json")
         patch.setenv("HIBERNAUT_OPENAI_KEY", KEY)
         # So long its one count may take on a busy machine.
-        patch.setattr("gateway.census.PATIENCE", 60.0)
+        patch.setattr("gateway.agent_gauges.PATIENCE", 60.0)
         async with open_office(folder / "data") as office:
             stack = office.stack
             buying = {"symbol": "BAC", "quantity": "100", "limit": "20", "documents": str(folder)}

@@ -52,7 +52,7 @@ BEDROCK_TYPES: dict[Any, str] = {
 
 
 @dataclass
-class Seen:
+class ModelRequest:
     """One request that the server received."""
 
     path: str
@@ -71,9 +71,9 @@ class ModelServer:
     """
 
     protocol: str
-    script: Sequence[str | Callable[[Seen], str]]
+    script: Sequence[str | Callable[[ModelRequest], str]]
     port: int = 0
-    seen: list[Seen] = field(default_factory=list)
+    seen: list[ModelRequest] = field(default_factory=list)
     answered: list[int] = field(default_factory=list)
     bytes_sent: int = 0
     on_answered: Callable[[], None] = lambda: None
@@ -85,7 +85,7 @@ class ModelServer:
     def address(self) -> str:
         return f"http://127.0.0.1:{self.port}" + ("/v1" if self.protocol == "openai" else "")
 
-    def next(self, seen: Seen) -> str:
+    def next(self, seen: ModelRequest) -> str:
         with self.lock:
             step = self.script[min(len(self.seen), len(self.script) - 1)]
             self.seen.append(seen)
@@ -93,7 +93,7 @@ class ModelServer:
 
 
 @contextmanager
-def serving(protocol: str, *script: str | Callable[[Seen], str]) -> Iterator[ModelServer]:
+def serving(protocol: str, *script: str | Callable[[ModelRequest], str]) -> Iterator[ModelServer]:
     """Run a server of `protocol`."""
     server = ModelServer(protocol, script)
 
@@ -130,7 +130,7 @@ def serving(protocol: str, *script: str | Callable[[Seen], str]) -> Iterator[Mod
 def _handle(request: BaseHTTPRequestHandler, server: ModelServer) -> None:
     body = json.loads(request.rfile.read(int(request.headers["Content-Length"])))
     number = len(server.seen)
-    step = server.next(Seen(request.path, body, dict(request.headers)))
+    step = server.next(ModelRequest(request.path, body, dict(request.headers)))
     kind, _, detail = step.partition(":")
     if kind == "429":
         when = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)

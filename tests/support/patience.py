@@ -16,7 +16,7 @@ LONG = timedelta(seconds=60)
 # Attributes of modules, changed if they are loaded. The time limit of a single query stays the same
 # everywhere: a worker that drops a run loses the queries of that moment, so waiting longer would be in vain.
 PLACES: dict[str, dict[str, object]] = {
-    "cli.agents": {"MOMENT": LONG.total_seconds()},
+    "cli.agents": {"START_WAIT": LONG.total_seconds()},
     "common.client.batch_decisions": {"ASKING_PATIENCE": LONG, "OUTCOME_PATIENCE": LONG},
     "gateway.decisions": {"OUTCOME_PATIENCE": LONG},
     "gateway.request_view": {"PATIENCE": LONG},

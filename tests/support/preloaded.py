@@ -19,10 +19,10 @@ import starter
 from tests.support.commands import LOADED
 
 # These commands run in a normal process: they start things like a user does, or read what was just written.
-AS_THEY_ARE = ("dev", "new", "rehearse", "check-upgrade")
+UNFORKED_COMMANDS = ("dev", "new", "rehearse", "check-upgrade")
 CLIENT = """#!{python} -IS
 import json, os, socket, sys
-if sys.argv[1:2] == ["starter.py"] and sys.argv[2] not in {as_they_are} and os.path.exists({path!r}):
+if sys.argv[1:2] == ["starter.py"] and sys.argv[2] not in {unforked} and os.path.exists({path!r}):
     server = socket.socket(socket.AF_UNIX)
     server.connect({path!r})
     asked = json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode()
@@ -41,7 +41,7 @@ def make_venv(folder: Path, path: Path) -> None:
         (folder / "bin" / program.name).symlink_to(program)
     python = folder / "bin" / "python"
     python.unlink()
-    python.write_text(CLIENT.format(python=sys.executable, path=str(path), as_they_are=AS_THEY_ARE))
+    python.write_text(CLIENT.format(python=sys.executable, path=str(path), unforked=UNFORKED_COMMANDS))
     python.chmod(0o755)
 
 

@@ -200,7 +200,7 @@ class SiteWorld(World):
         return Route(f"<html><title>{path[1:]}</title><body><main><p>{text}</p></main></body></html>")
 
 
-class Letterbox(Sink):
+class MailSink(Sink):
     """Accepts every mail and keeps its text."""
 
     def __init__(self) -> None:
@@ -227,7 +227,7 @@ class MailWorld(World):
     }
 
     def __enter__(self) -> Self:
-        self.letters = Letterbox()
+        self.letters = MailSink()
         self._server = Controller(self.letters, hostname="127.0.0.1", port=self.port)
         self._server.start()
         return super().__enter__()

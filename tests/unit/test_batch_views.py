@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from activities.mail.notice_words import notice_words
 from cli.batch import MAX_SIGNAL_BYTES, parts_of, read_items
-from cli.draw import show_lines
-from cli.draw_batch import WIDTH, bar, bar_parts
-from cli.gathered import require_alike, without
+from cli.batch_questions import require_alike, without
+from cli.format import show_lines
+from cli.format_batch import WIDTH, bar, bar_parts
 from cli.output import CommandError
 from common.agents.batch import (
     MAX_MORE,

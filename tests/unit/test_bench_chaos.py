@@ -19,16 +19,16 @@ from bench.peers.chaos.agents import (
     MENDED,
     AuditorCase,
     BuyerCase,
-    Grounds,
+    CaseContext,
     RecruiterCase,
     ResearcherCase,
     compared,
 )
 from bench.peers.chaos.outside import Broker, Outside, Web
-from bench.peers.chaos.proxy import Proxy, Strike
+from bench.peers.chaos.proxy import Proxy, RequestFault
 from common.artifacts import ArtifactStore
 from common.object_store import FolderStore
-from tests.support.mail.smtp_server import SmtpWitness, Taken
+from tests.support.mail.smtp_server import ReceivedMail, SmtpRecorder
 
 
 class Echo:
@@ -78,18 +78,18 @@ async def test_the_proxy_passes_on_what_nothing_is_to_happen_to() -> None:
 
 
 @pytest.mark.parametrize(
-    ("strike", "answer", "heard"),
-    [(Strike.CUT, b"", 0), (Strike.DELAY, b"hello\n", 1), (Strike.SWALLOW, b"", 1)],
+    ("fault", "answer", "heard"),
+    [(RequestFault.CUT, b"", 0), (RequestFault.DELAY, b"hello\n", 1), (RequestFault.SWALLOW, b"", 1)],
 )
 async def test_a_request_is_cut_or_late_or_heard_without_its_answer(
-    strike: Strike, answer: bytes, heard: int
+    fault: RequestFault, answer: bytes, heard: int
 ) -> None:
     """Each happens to one request, and is counted once."""
     async with proxied() as (echo, proxy):
-        proxy.strike(strike)
+        proxy.inject(fault)
         assert await asked(proxy) == answer
         assert len(echo.heard) == heard
-        assert proxy.count == {strike: 1}
+        assert proxy.count == {fault: 1}
         assert await asked(proxy) == b"hello\n"
 
 
@@ -117,7 +117,7 @@ async def test_only_the_answer_to_a_request_is_lost() -> None:
     """Of mail, that to the whole letter."""
     async with proxied() as (echo, proxy):
         proxy._is_request = lambda data: data.startswith(b"DATA")
-        proxy.strike(Strike.SWALLOW)
+        proxy.inject(RequestFault.SWALLOW)
         assert await asked(proxy) == b"hello\n"
         assert await asked(proxy, b"DATA\n") == b""
         assert echo.heard == [b"hello\n", b"DATA\n"]
@@ -140,11 +140,11 @@ def test_effects_are_compared_with_what_is_told(
 
 
 @pytest.fixture
-def grounds(tmp_path: Path) -> Iterator[Grounds]:
+def context(tmp_path: Path) -> Iterator[CaseContext]:
     outside = Outside.__new__(Outside)  # nothing of it runs
-    outside.broker, outside.smtp, outside.web = Broker(), SmtpWitness(), Web()
+    outside.broker, outside.smtp, outside.web = Broker(), SmtpRecorder(), Web()
     outside.proxies = {"web": Proxy("web", 0, random.Random(1))}
-    yield Grounds(outside, tmp_path / "work", ArtifactStore(FolderStore(tmp_path / "objects")))
+    yield CaseContext(outside, tmp_path / "work", ArtifactStore(FolderStore(tmp_path / "objects")))
     outside.web.server.close()
 
 
@@ -157,8 +157,8 @@ def bought(case: BuyerCase, key: str = "one") -> dict[str, Any]:
     return {**said, "filled": "2", "client_order_id": key}
 
 
-def test_a_buyer_has_its_one_order_and_knows_it(grounds: Grounds) -> None:
-    case, orders = BuyerCase(0, grounds), grounds.outside.broker.orders
+def test_a_buyer_has_its_one_order_and_knows_it(context: CaseContext) -> None:
+    case, orders = BuyerCase(0, context), context.outside.broker.orders
     assert wrong(case.witnessed(bought(case))) == {"missing": 1}
     orders["one"] = {"symbol": case.symbol, "client_order_id": "one"}
     assert wrong(case.witnessed(bought(case))) == {}
@@ -167,16 +167,16 @@ def test_a_buyer_has_its_one_order_and_knows_it(grounds: Grounds) -> None:
     assert wrong(case.witnessed(bought(case))) == {"duplicated": 1}
 
 
-def test_a_rejected_buyer_has_no_order(grounds: Grounds) -> None:
-    case = BuyerCase(1, grounds)
+def test_a_rejected_buyer_has_no_order(context: CaseContext) -> None:
+    case = BuyerCase(1, context)
     said = {**bought(case, ""), "outcome": "not_approved", "filled": "0"}
     assert wrong(case.witnessed(said)) == {}
-    grounds.outside.broker.orders["one"] = {"symbol": case.symbol, "client_order_id": "one"}
+    context.outside.broker.orders["one"] = {"symbol": case.symbol, "client_order_id": "one"}
     assert wrong(case.witnessed(said)) == {"forbidden": 1}
 
 
-def test_an_audit_has_mended_what_it_says_and_nothing_in_part(grounds: Grounds) -> None:
-    case = AuditorCase(0, grounds)
+def test_an_audit_has_mended_what_it_says_and_nothing_in_part(context: CaseContext) -> None:
+    case = AuditorCase(0, context)
     said = {
         **{"files": FILES, "findings": 9, "by_severity": {}, "skipped": {}, "fixes_planned": FILES // 4},
         **{"files_fixed": FILES // 4, "files_left": 0, "decision": "approved", "report": {}},
@@ -191,8 +191,8 @@ def test_an_audit_has_mended_what_it_says_and_nothing_in_part(grounds: Grounds) 
     assert wrong(case.witnessed(said)) == {"missing": 1}
 
 
-def test_a_report_stands_where_its_agent_says_and_once(grounds: Grounds) -> None:
-    case, reports = ResearcherCase(1, grounds), grounds.outside.web.reports
+def test_a_report_stands_where_its_agent_says_and_once(context: CaseContext) -> None:
+    case, reports = ResearcherCase(1, context), context.outside.web.reports
     places = [f"/reports/{case.id}/a.html", f"/reports/{case.id}/a.md"]
     said = {
         "outcome": "published",
@@ -210,8 +210,8 @@ def test_a_report_stands_where_its_agent_says_and_once(grounds: Grounds) -> None
     assert wrong(case.witnessed({**said, "places": places})) == {"duplicated": 1}
 
 
-def test_a_letter_is_in_the_mailbox_once_and_may_be_where_nobody_knows(grounds: Grounds) -> None:
-    case, taken = RecruiterCase(0, grounds), grounds.outside.smtp.taken
+def test_a_letter_is_in_the_mailbox_once_and_may_be_where_nobody_knows(context: CaseContext) -> None:
+    case, taken = RecruiterCase(0, context), context.outside.smtp.taken
     said = {
         "outcome": "done",
         "role": "Keeper",
@@ -221,7 +221,9 @@ def test_a_letter_is_in_the_mailbox_once_and_may_be_where_nobody_knows(grounds: 
         "model": "offline",
     }
     first, second = (
-        Taken("agents@example.com", f"{case.id}.{name}@example.com", f"Message-ID: <{name}>\n\nHi".encode())
+        ReceivedMail(
+            "agents@example.com", f"{case.id}.{name}@example.com", f"Message-ID: <{name}>\n\nHi".encode()
+        )
         for name in ("c1", "c2")
     )
     taken.append(first)

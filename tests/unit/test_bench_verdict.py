@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bench.peers.market import ANSWERED, ENDED, SENT
-from bench.peers.verdict import Ended, Role, attempts_over_one, compare
+from bench.peers.verdict import AgentOutcome, Role, attempts_over_one, compare
 from common.agents.buyer import BuyerResult, BuyOutcome, Order, OrderState, Side
 from common.agents.states import RunStatus
 
@@ -39,7 +39,7 @@ def order(**changes: Any) -> Order:
 
 def agent(
     role: Role = Role.APPROVED, outcome: BuyOutcome | None = BuyOutcome.BOUGHT, **changes: Any
-) -> Ended:
+) -> AgentOutcome:
     result = outcome and BuyerResult(
         outcome=outcome,
         symbol="AAA",
@@ -49,7 +49,7 @@ def agent(
         client_order_id="one" if outcome is BuyOutcome.BOUGHT else "",
     )
     status = RunStatus.COMPLETED if outcome else RunStatus.CANCELLED
-    return Ended("AAA", role, Decimal(2), Decimal(11), changes.get("status", status), result or None)
+    return AgentOutcome("AAA", role, Decimal(2), Decimal(11), changes.get("status", status), result or None)
 
 
 NOT_BOUGHT = agent(Role.RACED, BuyOutcome.DRIFTED)
@@ -84,7 +84,7 @@ NOT_BOUGHT = agent(Role.RACED, BuyOutcome.DRIFTED)
     ],
 )
 def test_what_is_wrong_with_a_book_is_counted(
-    ended: Ended, orders: list[Order], wrong: dict[str, int]
+    ended: AgentOutcome, orders: list[Order], wrong: dict[str, int]
 ) -> None:
     """And nothing else is."""
     assert compare([ended], orders) == {**GOOD, "orders": len(orders), **wrong}

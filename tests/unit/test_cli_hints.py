@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.answering import answers_of
-from cli.draw import approval_lines
+from cli.deciders import decider_lookup
+from cli.format import approval_lines
 from cli.output import say
 from common.approval.types import ApprovalPolicy, ApprovalRequest, Decision, Verdict, Vote
 from common.hints import command
@@ -82,10 +82,10 @@ def test_as_names_who_may_decide(approvers: tuple[str, ...], who: str, tmp_path:
     )
     settings = Settings.read({"HIBERNAUT_DATA_DIR": str(tmp_path), "HIBERNAUT_USER": "me"})
     asked = request(*approvers, votes=(vote,))
-    assert answers_of(settings)(asked) == who
+    assert decider_lookup(settings)(asked) == who
     theirs = Settings.read({"HIBERNAUT_DATA_DIR": str(tmp_path), "HIBERNAUT_USER": who or "x"})
-    assert answers_of(theirs)(asked) == ""
-    *_, yes, no = approval_lines("a b", "buyer", asked, answers=answers_of(settings))
+    assert decider_lookup(theirs)(asked) == ""
+    *_, yes, no = approval_lines("a b", "buyer", asked, decider_of=decider_lookup(settings))
     words = shlex.split(yes.removeprefix("answer: "))
     assert words == ["starter.py", "approve", "a b", *(["--as", who] if who else []), "--digest", "d" * 12]
     assert shlex.split(no)[2] == "reject"

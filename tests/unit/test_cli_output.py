@@ -14,7 +14,7 @@ from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 from activities.delivery import slack_blocks
 from activities.mail.notice_words import notice_words
 from cli.children import ROOT, why
-from cli.draw import PLAN_LINES, row_cells, show_lines
+from cli.format import PLAN_LINES, row_cells, show_lines
 from cli.output import clean, print_document
 from common.agents.agent import NotebookEntry, Progress
 from common.agents.states import RunStatus

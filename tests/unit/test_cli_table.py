@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli import table
-from cli.draw import ROW_COLUMNS, row_cells
+from cli.format import ROW_COLUMNS, row_cells
 from cli.table import folded, measured
 from common.agents.states import RunStatus
 from common.client.rows import AgentRow
@@ -91,7 +91,7 @@ def test_folding_loses_no_sign_and_keeps_to_the_width(text: str, width: int) -> 
 
 
 @pytest.mark.parametrize("count", [0, 3])
-@given(width=st.integers(3 * table.NARROWEST + 4, 60), cell=TEXT)
+@given(width=st.integers(3 * table.MIN_WIDTH + 4, 60), cell=TEXT)
 def test_a_table_is_never_wider_than_it_may_be(count: int, width: int, cell: str) -> None:
     """Whatever stands in it."""
     lines = table_lines(["ONE", "TWO", "THREE"], [[cell, cell * 2, cell * 3]] * count, width)

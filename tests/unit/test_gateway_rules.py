@@ -28,7 +28,7 @@ from common.client.view import AgentView
 from common.object_store import FolderStore
 from gateway.decision_form import FormError, edit_fields, read_decision
 from gateway.events import Cursor, is_over, new_events
-from gateway.limits import Buckets, Places
+from gateway.limits import Buckets, StreamSlots
 from gateway.metrics import Metrics
 from gateway.problems import Problem, problem_of
 from gateway.routes.starts import read_input
@@ -173,7 +173,7 @@ def test_a_bucket_lets_through_its_rate() -> None:
 
 def test_a_place_is_free_again_when_its_stream_ends() -> None:
     """So many a person, so many for all, however streams end."""
-    places = Places(1, 2)
+    places = StreamSlots(1, 2)
     with places.one("ann"):
         with pytest.raises(Problem), places.one("ann"):
             pass

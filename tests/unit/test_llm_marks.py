@@ -14,7 +14,7 @@ from activities.llm.prompt import Completion, Prompt, cut_remark, strip_imitatio
 from activities.llm.records import Material, Reply, Structured, Think
 from activities.llm.runner import Caller, ModelRunner
 from activities.mail.notice_words import notice_words
-from cli.draw import approval_lines
+from cli.format import approval_lines
 from common.approval.plan_view import show_plan
 from common.approval.signing import Signer
 from common.approval.types import ApprovalPolicy, ApprovalRequest

@@ -18,13 +18,13 @@ from activities.market.hours import Hours
 from activities.quotes.quotes import Fault, checked_quote, quote_error
 from common.agents.market import Seen
 from common.quotes import Quote
-from tests.support.market.drive import Says, Watching, prices, quote, utc
+from tests.support.market.drive import PriceSource, WatchDriver, prices, quote, utc
 
 WEDNESDAY = utc("2026-11-25T14:00")  # the day before Thanksgiving, half an hour before New York opens
 QUARTER = timedelta(minutes=15)
 
 
-def walk(seed: int = 5) -> Says:
+def walk(seed: int = 5) -> PriceSource:
     """Prices that walk at random, a new one at each look."""
     chance, price = random.Random(seed), 5000.0
 
@@ -45,7 +45,7 @@ async def test_over_thanksgiving_it_looks_by_the_quarter_hour_and_only_while_the
     tmp_path: Path,
 ) -> None:
     """A whole session, none on the holiday, three and a half hours on the half day, none at weekends."""
-    watching = Watching(tmp_path, walk(), start=WEDNESDAY)
+    watching = WatchDriver(tmp_path, walk(), start=WEDNESDAY)
     await watching.to_the_end()
     days = Counter(f"{at:%a %d}" for at in watching.asked)
     assert days == {"Wed 25": 27, "Fri 27": 15, "Mon 30": 27, "Tue 01": 27}
@@ -61,7 +61,7 @@ async def test_over_thanksgiving_it_looks_by_the_quarter_hour_and_only_while_the
 async def test_a_lunch_break_is_slept_over(tmp_path: Path) -> None:
     """Tokyo, a Tuesday: the morning's last look is at 11:30, the next one at 12:30."""
     start = utc("2026-11-23T23:00")
-    watching = Watching(tmp_path, walk(), start=start, lasts=timedelta(days=1), calendar="XTKS")
+    watching = WatchDriver(tmp_path, walk(), start=start, lasts=timedelta(days=1), calendar="XTKS")
     await watching.to_the_end()
     at_noon = [f"{at:%H:%M}" for at in watching.asked if 2 <= at.hour <= 3]
     assert at_noon == ["02:00", "02:15", "02:30", "03:30", "03:45"]
@@ -72,7 +72,7 @@ async def test_a_session_that_is_cancelled_while_it_sleeps_is_not_looked_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The calendar learns of a closure overnight; the schedule is asked again before the opening."""
-    watching = Watching(tmp_path, walk(), start=WEDNESDAY)
+    watching = WatchDriver(tmp_path, walk(), start=WEDNESDAY)
     await watching.until(utc("2026-11-25T21:00"))
     real = look.hours
 
@@ -93,7 +93,7 @@ async def test_an_unannounced_closure_is_stale_data_and_no_fall(tmp_path: Path) 
         return steadily(min(now, utc("2026-11-25T21:00")) if now < utc("2026-11-30T12:00") else now)
 
     rules = ("stale 1h alert", "fall 1% in 1d alert", "missing 1h alert")
-    watching = Watching(tmp_path, says, start=WEDNESDAY, rules=rules)
+    watching = WatchDriver(tmp_path, says, start=WEDNESDAY, rules=rules)
     await watching.to_the_end()
     [stale] = watching.crossings
     assert stale.at == utc("2026-11-27T15:30")
@@ -113,7 +113,7 @@ async def test_a_level_is_told_once_per_crossing_and_again_once_it_was_left(tmp_
         "2026-11-25T16:00": 4980,
         "2026-11-25T16:30": 5003,
     }
-    watching = Watching(
+    watching = WatchDriver(
         tmp_path, prices(table), start=WEDNESDAY, rules=("above 5000 ask", "below 6000 alert")
     )
     await watching.until(utc("2026-11-25T18:00"))
@@ -138,7 +138,7 @@ async def test_changes_gaps_and_volatility_are_noticed(tmp_path: Path) -> None:
         return quote(price, now)
 
     rules = ("fall 1% in 1h", "gap 1.5%", "volatility 20% over 10", "rise 5% in 1d")
-    watching = Watching(tmp_path, says, start=WEDNESDAY, rules=rules)
+    watching = WatchDriver(tmp_path, says, start=WEDNESDAY, rules=rules)
     await watching.to_the_end()
     told = [(f"{each.at:%d %H:%M}", each.rule) for each in watching.crossings]
     assert told[0] == ("25 16:00", "fall 1% in 1h")
@@ -156,7 +156,7 @@ async def test_a_source_that_is_away_is_asked_again_soon_and_told_of_once(tmp_pa
         away = start <= now < end
         return quote_error(Fault.UNREACHABLE, "the exchange does not answer") if away else quote(5000, now)
 
-    watching = Watching(tmp_path, says, start=WEDNESDAY, rules=("missing 1h alert",))
+    watching = WatchDriver(tmp_path, says, start=WEDNESDAY, rules=("missing 1h alert",))
     await watching.until(utc("2026-11-25T18:00"))
     away = [at for at in watching.asked if start <= at < end]
     pauses = [round((b - a) / timedelta(minutes=1)) for a, b in itertools.pairwise(away)]
@@ -176,7 +176,7 @@ async def test_a_close_that_cannot_be_had_is_asked_for_five_times(tmp_path: Path
     """Then the night is slept through, and a watch that ends with it ends all the same."""
     fault = quote_error(Fault.UNREACHABLE, "the exchange does not answer")
     gone = utc("2026-11-25T20:50")
-    watching = Watching(
+    watching = WatchDriver(
         tmp_path,
         lambda now: quote(5000, now) if now < gone else fault,
         start=WEDNESDAY,
@@ -194,7 +194,7 @@ async def test_a_price_that_the_settings_call_too_old_is_nothing_new(tmp_path: P
     """It is an answer, so nothing is missing; the rule for stale prices speaks."""
     old = quote_error(Fault.STALE, "the newest price of SPX is of 2026-11-24 21:00")
     rules = ("missing 30m alert", "stale 30m alert")
-    watching = Watching(tmp_path, lambda now: old, start=WEDNESDAY, rules=rules)
+    watching = WatchDriver(tmp_path, lambda now: old, start=WEDNESDAY, rules=rules)
     await watching.until(utc("2026-11-25T16:00"))
     assert {point.seen for point in watching.points} == {Seen.SAME}
     [crossing] = watching.crossings
@@ -205,7 +205,7 @@ async def test_a_source_says_when_to_come_back(tmp_path: Path) -> None:
     """As long as that, and not sooner."""
     delay = timedelta(minutes=40)
     fault = quote_error(Fault.TOO_MANY, "the exchange answers 429", delay)
-    watching = Watching(tmp_path, lambda now: fault, start=WEDNESDAY)
+    watching = WatchDriver(tmp_path, lambda now: fault, start=WEDNESDAY)
     watching.at = utc("2026-11-25T15:00")
     looked = await watching.look()
     assert looked.next_at == utc("2026-11-25T15:40")
@@ -221,7 +221,9 @@ async def test_what_is_no_price_never_enters_the_series(tmp_path: Path, price: o
         except ApplicationError as error:
             return error
 
-    watching = Watching(tmp_path, says, start=WEDNESDAY, rules=("fall 1% in 1d alert", "rise 1% in 1d alert"))
+    watching = WatchDriver(
+        tmp_path, says, start=WEDNESDAY, rules=("fall 1% in 1d alert", "rise 1% in 1d alert")
+    )
     await watching.until(utc("2026-11-25T16:00"))
     bad = [point for point in watching.points if point.at.minute == 45]
     assert bad
@@ -240,7 +242,7 @@ async def test_prices_out_of_order_and_twice_are_told_apart(tmp_path: Path) -> N
             quote(5001, utc("2026-11-25T14:30")),
         ]
     )
-    watching = Watching(tmp_path, lambda now: next(said), start=utc("2026-11-25T14:30"))
+    watching = WatchDriver(tmp_path, lambda now: next(said), start=utc("2026-11-25T14:30"))
     for _ in range(4):
         await watching.look()
     assert [point.seen for point in watching.points] == [Seen.PRICE, Seen.SAME, Seen.REFUSED, Seen.PRICE]
@@ -255,7 +257,7 @@ async def test_a_price_of_a_worker_whose_clock_is_ahead_by_days_keeps_none_of_th
     def says(now: datetime) -> Quote:
         return quote(5000 + now.minute, now + timedelta(days=3) * (now.minute == 45))
 
-    watching = Watching(tmp_path, says, start=WEDNESDAY)
+    watching = WatchDriver(tmp_path, says, start=WEDNESDAY)
     await watching.until(utc("2026-11-25T16:00"))
     assert {point.seen for point in watching.points if point.at.minute == 45} == {Seen.REFUSED}
     assert {point.seen for point in watching.points if point.at.minute != 45} == {Seen.PRICE}
@@ -268,7 +270,7 @@ async def test_a_split_is_borne_out_by_the_next_price_and_is_no_fall(tmp_path: P
     def says(now: datetime) -> Quote:
         return quote(5000 if now < utc("2026-11-25T15:15") else 2500 + now.minute / 10, now)
 
-    watching = Watching(
+    watching = WatchDriver(
         tmp_path, says, start=WEDNESDAY, rules=("fall 5% in 1d alert", "change 5% in 1h alert")
     )
     await watching.until(utc("2026-11-25T17:00"))
@@ -286,7 +288,7 @@ async def test_a_slip_of_the_source_is_left_out(tmp_path: Path) -> None:
     def says(now: datetime) -> Quote:
         return slip if utc("2026-11-25T15:15") <= now < utc("2026-11-25T16:00") else quote(5000, now)
 
-    watching = Watching(tmp_path, says, start=WEDNESDAY, rules=("below 4000 alert", "fall 5% in 1d alert"))
+    watching = WatchDriver(tmp_path, says, start=WEDNESDAY, rules=("below 4000 alert", "fall 5% in 1d alert"))
     await watching.until(utc("2026-11-25T17:00"))
     assert watching.crossings == []
     assert {point.price for point in watching.points if point.seen is Seen.PRICE} == {5000}
@@ -295,7 +297,7 @@ async def test_a_slip_of_the_source_is_left_out(tmp_path: Path) -> None:
 
 async def test_the_close_is_looked_at_though_the_worker_was_away_for_it(tmp_path: Path) -> None:
     """Up to the next opening the source tells the last price of the session."""
-    watching = Watching(
+    watching = WatchDriver(
         tmp_path, prices({"2026-11-25T14:30": 5000, "2026-11-25T20:59": 5010}), start=WEDNESDAY
     )
     await watching.until(utc("2026-11-25T20:00"))
@@ -308,7 +310,7 @@ async def test_the_close_is_looked_at_though_the_worker_was_away_for_it(tmp_path
 
 async def test_a_look_that_is_repeated_comes_to_the_same(tmp_path: Path) -> None:
     """An activity may run twice: the same argument and the same price make the same series."""
-    watching = Watching(tmp_path, steadily, start=WEDNESDAY, rules=("above 5000 alert",))
+    watching = WatchDriver(tmp_path, steadily, start=WEDNESDAY, rules=("above 5000 alert",))
     await watching.until(utc("2026-11-27T16:00"))
     assert watching.at is not None
     request = watching.request.model_copy(update={"at": watching.at})
@@ -321,10 +323,10 @@ async def test_a_look_that_is_repeated_comes_to_the_same(tmp_path: Path) -> None
 async def test_an_index_that_the_source_does_not_know_ends_the_watch_at_once(tmp_path: Path) -> None:
     """Later on the same fault is but a price that is missing: the week's prices are not thrown away."""
     fault = quote_error(Fault.UNKNOWN_SYMBOL, "the exchange has no SPX")
-    watching = Watching(tmp_path, lambda now: fault, start=utc("2026-11-25T15:00"))
+    watching = WatchDriver(tmp_path, lambda now: fault, start=utc("2026-11-25T15:00"))
     with pytest.raises(ApplicationError, match="has no SPX"):
         await watching.look()
-    later = Watching(tmp_path, lambda now: fault if now.hour > 15 else quote(1, now), start=WEDNESDAY)
+    later = WatchDriver(tmp_path, lambda now: fault if now.hour > 15 else quote(1, now), start=WEDNESDAY)
     await later.until(utc("2026-11-25T16:30"))
     assert later.points[-1].why == "the exchange has no SPX"
 
@@ -341,7 +343,7 @@ async def test_a_watch_beyond_the_known_sessions_sleeps_until_they_are_known(
 
     monkeypatch.setattr(look, "hours", up_to_the_bound)
     start, lasts = utc("2026-12-30T00:00"), timedelta(days=21)
-    watching = Watching(tmp_path, walk(), start=start, lasts=lasts, every=timedelta(hours=1))
+    watching = WatchDriver(tmp_path, walk(), start=start, lasts=lasts, every=timedelta(hours=1))
     await watching.to_the_end()
     assert {f"{at:%F}" for at in watching.asked} == {"2026-12-30", "2026-12-31"}
     assert watching.looks[0][1].ends_at is None
@@ -353,7 +355,7 @@ async def test_a_watch_beyond_the_known_sessions_sleeps_until_they_are_known(
 async def test_a_long_watch_carries_no_more_than_a_short_one(tmp_path: Path) -> None:
     """Prices lie in the store, in pieces that name each other; all are found again, in order."""
     rules = ("above 5000", "volatility 30% over 20", "change 2% in 1d", "stale 1h")
-    watching = Watching(tmp_path, walk(), start=WEDNESDAY, lasts=timedelta(days=40), rules=rules)
+    watching = WatchDriver(tmp_path, walk(), start=WEDNESDAY, lasts=timedelta(days=40), rules=rules)
     watching.request = watching.request.model_copy(update={"every": timedelta(hours=1)})
     largest = 0
     while watching.at is not None:

@@ -26,7 +26,7 @@ from activities.market.report import MarketReports
 from common.agent_files import AgentFiles
 from common.agents.market import MarketFigures, Point, Seen
 from common.object_store import FolderStore
-from tests.support.market.drive import Watching, prices, quote, utc
+from tests.support.market.drive import WatchDriver, prices, quote, utc
 from tests.support.trading.real_prices import real_closes, real_index
 
 NAME = re.compile(r'src="data:image/png;base64,([A-Za-z0-9+/=]+)"')
@@ -39,7 +39,7 @@ def real_series(symbol: str, first: str, last: str) -> pd.Series:
     return table[symbol].loc[first:last]
 
 
-async def watched(tmp_path: Path, closes: pd.Series, rules: Sequence[str] = ()) -> Watching:
+async def watched(tmp_path: Path, closes: pd.Series, rules: Sequence[str] = ()) -> WatchDriver:
     """The analyst over real closes: one look a day, at the close of each session of New York."""
     told = {f"{day:%Y-%m-%d}": Decimal(str(price)) for day, price in closes.items()}
 
@@ -48,12 +48,12 @@ async def watched(tmp_path: Path, closes: pd.Series, rules: Sequence[str] = ()) 
 
     start = utc(f"{closes.index[0]:%Y-%m-%d}T12:00")
     lasts = utc(f"{closes.index[-1]:%Y-%m-%d}T23:00") - start
-    watching = Watching(tmp_path, says, start=start, lasts=lasts, rules=rules, every=timedelta(days=1))
+    watching = WatchDriver(tmp_path, says, start=start, lasts=lasts, rules=rules, every=timedelta(days=1))
     await watching.to_the_end()
     return watching
 
 
-def report(watching: Watching, folder: Path) -> MarketReportFiles:
+def report(watching: WatchDriver, folder: Path) -> MarketReportFiles:
     request = watching.request
     ended = watching.looks[-1][0]
     return ActivityEnvironment().run(
@@ -117,7 +117,7 @@ async def test_volatility_is_the_standard_deviation_scaled_by_open_time(tmp_path
         return quote(round(5000 + 10 * float(chance.normal()), 2), now)
 
     start = utc("2026-11-25T14:00")
-    watching = Watching(tmp_path, says, start=start, lasts=timedelta(hours=8))
+    watching = WatchDriver(tmp_path, says, start=start, lasts=timedelta(hours=8))
     await watching.to_the_end()
     market = hours("XNYS", start, start)
     found = compute_figures(watching.points, market.zone, market.open_a_year)
@@ -136,7 +136,7 @@ async def test_a_report_is_a_page_with_plots_and_files_beside(tmp_path: Path) ->
         "2026-11-27T17:00": 4950,
     }
     rules = ("above 5050 alert", "gap 1%", "stale 1h alert")
-    watching = Watching(
+    watching = WatchDriver(
         tmp_path, prices(table), start=utc("2026-11-25T14:00"), rules=rules, lasts=timedelta(days=4)
     )
     await watching.to_the_end()
@@ -163,7 +163,7 @@ async def test_a_report_is_a_page_with_plots_and_files_beside(tmp_path: Path) ->
 
 async def test_one_price_is_told_and_nothing_is_made_of_it(tmp_path: Path) -> None:
     """A report that is asked for right after the start: no return of zero, no empty plots."""
-    watching = Watching(tmp_path, prices({"2026-11-25T14:30": 5000}), start=utc("2026-11-25T14:30"))
+    watching = WatchDriver(tmp_path, prices({"2026-11-25T14:30": 5000}), start=utc("2026-11-25T14:30"))
     await watching.look()
     found = report(watching, tmp_path / "reports")
     assert sorted(found.files) == ["csv", "html", "json"]
@@ -173,7 +173,7 @@ async def test_one_price_is_told_and_nothing_is_made_of_it(tmp_path: Path) -> No
 
 async def test_a_watch_without_a_price_has_a_report_that_says_so(tmp_path: Path) -> None:
     """No plots, no numbers, no crash."""
-    watching = Watching(tmp_path, prices({}), start=utc("2026-11-25T14:00"))
+    watching = WatchDriver(tmp_path, prices({}), start=utc("2026-11-25T14:00"))
     watching.looks = [(utc("2026-11-25T14:00"), None)]  # type: ignore[list-item]
     found = report(watching, tmp_path / "reports")
     assert sorted(found.files) == ["csv", "html", "json"]

@@ -34,9 +34,9 @@ from common.temporal.payload_store import (
     run_prefix,
 )
 from gateway.codec_service import CodecService
-from tests.support.noise import noise
+from tests.support.incompressible import incompressible
 
-LARGE = noise(THRESHOLD_BYTES + 1)
+LARGE = incompressible(THRESHOLD_BYTES + 1)
 RETRIEVE = StorageDriverRetrieveContext()
 
 
@@ -158,7 +158,7 @@ async def test_a_large_payload_that_belongs_to_no_agent_stays_inline_and_bounded
     [payload] = await converter.encode([LARGE])
     assert claim_in(payload) is None
     with pytest.raises(ApplicationError, match="outside of a workflow") as failure:
-        await converter.encode([noise(2_000_000)])
+        await converter.encode([incompressible(2_000_000)])
     assert failure.value.type == "PayloadTooLarge"
 
 

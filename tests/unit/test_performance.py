@@ -12,8 +12,8 @@ import pytest
 
 from bench import capacity, performance
 from bench.capacity import Assumed, Cost, Need, simulate
-from bench.kept import keep, page
 from bench.peers.effects import TEXT_BYTES, Effects, text_of
+from bench.reports import keep, page
 
 COST = Cost([50, 30], [20, 10], 9_000, 12_000, 15_000, 60, 20, 40)
 

@@ -16,7 +16,7 @@ from starlette.requests import Request
 
 from activities.delivery import slack_blocks
 from activities.mail.notice_words import notice_words
-from cli.draw import approval_lines
+from cli.format import approval_lines
 from common.agents.budget import BudgetPlan
 from common.agents.buyer import BuyPlan
 from common.agents.kinds import KINDS, shown_as

@@ -22,7 +22,7 @@ from activities.quotes.csv_feed import CsvFeed
 from activities.rehearsal.confinement import OUTSIDE_ACCESS, OutsideAccess
 from activities.rehearsal.stand_ins import has_own_stand_in, is_destructive, result_type, stand_in
 from cli.output import CommandError
-from cli.rehearsal.answers import Says, Script, read_script
+from cli.rehearsal.answers import AnswerKind, AnswerScript, read_script
 from common.artifacts import ArtifactStore
 from common.object_store import FolderStore
 from common.settings import Settings
@@ -148,8 +148,8 @@ def test_the_first_answer_that_fits_counts(tmp_path: Path) -> None:
         )
     )
     script = read_script(str(file))
-    assert [each.says for each in script.answers] == [Says.REJECT, Says.NOBODY]
-    assert script == Script.model_validate_json(file.read_text())
+    assert [each.says for each in script.answers] == [AnswerKind.REJECT, AnswerKind.NOBODY]
+    assert script == AnswerScript.model_validate_json(file.read_text())
 
 
 @pytest.mark.parametrize(

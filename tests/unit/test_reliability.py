@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.kept import END, begin, keep, page
 from bench.reliability import PAGE, SCRIPT, check_of, failures, table
+from bench.reports import END, begin, keep, page
 
 WAKE = {
     "kills": 4,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from activities.delivery.slack_blocks import fit
 from common.settings import Settings, SettingsError
-from gateway.limits import OneUse
+from gateway.limits import ReplayGuard
 
 TOKENS = {"HIBERNAUT_SLACK_BOT_TOKEN": "xoxb-1", "HIBERNAUT_SLACK_SIGNING_SECRET": "s"}
 
@@ -63,7 +63,7 @@ def test_a_text_fits_and_says_what_was_said(text: str, limit: int) -> None:
 
 def test_what_came_comes_once() -> None:
     """Until so much else came that it could come no more in time."""
-    seen = OneUse(capacity=2)
+    seen = ReplayGuard(capacity=2)
     assert [seen.first(each) for each in ("a", "a", "b", "a", "b", "c", "a")] == [
         *(True, False, True, False, False, True, True)
     ]

@@ -25,7 +25,7 @@ from common.telemetry.metrics import open_runtime
 from common.telemetry.spans import span
 from common.telemetry.tracing import CARRIERS, MAX_NAME, RedactingExporter
 from common.temporal.connect import connect
-from gateway import census
+from gateway import agent_gauges
 from gateway.metrics import Metrics
 
 KEY, OTHER = "ab" * 32, "cd" * 32
@@ -155,14 +155,14 @@ async def test_where_temporal_is_away_that_is_shown_and_nothing_older(
 ) -> None:
     """And it is not asked again at once, however often somebody scrapes."""
     monkeypatch.setenv("TEMPORAL_ADDRESS", "127.0.0.1:1")
-    monkeypatch.setattr(census, "PATIENCE", 0.5)
+    monkeypatch.setattr(agent_gauges, "PATIENCE", 0.5)
     settings = Settings.read({"HIBERNAUT_DATA_DIR": str(tmp_path)})
     client = await connect(settings, lazy=True)
-    found = census.Census(client, settings, Diagnosis(client, Directory.load(settings), "q"))
+    found = agent_gauges.AgentGauges(client, settings, Diagnosis(client, Directory.load(settings), "q"))
     metrics = Metrics(lambda: 0, found)
     await found.refresh()
-    monkeypatch.setattr(census, "PATIENCE", -1)  # a second look would say so by an error
-    monkeypatch.setattr(census, "datetime", None)
+    monkeypatch.setattr(agent_gauges, "PATIENCE", -1)  # a second look would say so by an error
+    monkeypatch.setattr(agent_gauges, "datetime", None)
     await found.refresh()
     text = metrics.text().decode()
     assert "hibernaut_temporal_up 0.0" in text

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli.agents import decide
-from cli.draw import show_lines
+from cli.format import show_lines
 from cli.output import CommandError, clean, print_document
 from common.approval.types import ApprovalPolicy, ApprovalRequest, Verdict
 from common.artifacts import ArtifactRef, ArtifactStore

@@ -21,7 +21,7 @@ from common.artifacts import ArtifactStore
 from common.notices.types import Notice, NoticeEvent
 from common.object_store import FolderStore
 from common.visible_text import one_line, visible
-from gateway.opened import open_ref
+from gateway.file_responses import open_ref
 from gateway.pages import page
 from gateway.problems import Problem
 from gateway.request_view import RequestView

@@ -24,7 +24,7 @@ from testing.waiting import eventually
 from tests.support.agents.keepers import KeeperInput
 from tests.support.archive.stage import ArchiveStage, archive_stage, patience
 from tests.support.canary import CANARY, is_in
-from tests.support.noise import noise
+from tests.support.incompressible import incompressible
 from workflows.archivist import AT_ONCE
 
 __all__ = ["patience"]
@@ -116,7 +116,7 @@ async def test_few_move_at_once(stage: ArchiveStage, monkeypatch: pytest.MonkeyP
 async def test_what_is_busy_or_damaged_stays(stage: ArchiveStage) -> None:
     """A newer run of its id goes on, or a payload is gone: it is passed over, and moved once that is over."""
     busy = await stage.kept(say="busy")
-    damaged = await stage.kept(say=noise(200_000))
+    damaged = await stage.kept(say=incompressible(200_000))
     again = await stage.start(KeeperInput(), "keeper", id=busy.id)
     [key] = [each.key for each in stage.store.list("payloads/") if damaged.id in each.key][:1]
     payload = stage.store.get(key)
@@ -149,7 +149,7 @@ async def test_a_secret_is_in_no_archived_object_and_is_found_by_its_words(
     """Histories, views, payloads, records and rows, unzipped; who has the keys finds it, and unlogged."""
     caplog.set_level(logging.INFO)
     told = await stage.kept(say=CANARY, lines=1)
-    large = await stage.kept(say=CANARY + noise(200_000))
+    large = await stage.kept(say=CANARY + incompressible(200_000))
     failed = await stage.kept(say=CANARY, fail=True)
     await stage.archive()
     ids = sorted(each.id for each in await found(stage, text=CANARY.upper()))

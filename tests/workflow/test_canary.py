@@ -24,7 +24,7 @@ from tests.support.agents.agents import PanelAgent
 from tests.support.agents.doubles import PanelInput
 from tests.support.agents.keepers import KeeperAgent, KeeperInput, Kept
 from tests.support.canary import CANARY, is_in
-from tests.support.noise import noise
+from tests.support.incompressible import incompressible
 from tests.support.stage import Stage, state_is
 
 
@@ -54,7 +54,7 @@ async def test_a_secret_is_found_nowhere_where_encryption_is_on(
         monkeypatch.setenv("TEMPORAL_ADDRESS", server.address)
         stage = Stage(await connect(settings), settings, 1000)
         stage.agents = [KeeperAgent, PanelAgent]
-        stage.world.step_text = CANARY + noise(150_000)
+        stage.world.step_text = CANARY + incompressible(150_000)
         await stage.work()
         handles = []
         for ending in ("result", "failure", "step"):

@@ -22,9 +22,9 @@ from common.approval.signing import Authority
 from common.approval.types import ApprovalRequest, Decision
 from common.settings import Settings
 from common.temporal.connect import connect
-from tests.support.chain.kept import KEPT
 from tests.support.chain.model import Rules
 from tests.support.chain.player import Desk, DisagreementError, Tally
+from tests.support.chain.regressions import REGRESSIONS
 from tests.support.chain.scripts import GROUPS, Decide, Move, Script, scripts
 from tests.support.limits import QUICK_TASKS, short_histories
 from tests.support.seeds import seed
@@ -260,7 +260,7 @@ def player(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Player]:
         yield player
 
 
-@pytest.mark.parametrize("script", KEPT.values(), ids=KEPT)
+@pytest.mark.parametrize("script", REGRESSIONS.values(), ids=REGRESSIONS)
 def test_what_once_went_wrong_goes_well(script: Script, player: Player) -> None:
     """Every script that ever showed a difference, played alone."""
     player.these(script)

@@ -35,7 +35,7 @@ from common.temporal.connect import connect
 from testing.waiting import eventually
 from tests.support.agents.doubles import ErrandInput
 from tests.support.agents.keepers import KeeperAgent, KeeperInput, Kept
-from tests.support.agents.neighbour import NeighbourWorkflow
+from tests.support.agents.messaging import MessagingWorkflow
 from tests.support.stage import Stage, noted, state_is
 
 KEYS = "k1:" + "ab" * 32
@@ -47,7 +47,7 @@ async def stage(request: pytest.FixtureRequest, settings: Settings) -> AsyncIter
     state = settings.state.but(payload_keys=KEYS, compression="off")
     settings = settings.but(state=state)
     stage = Stage(await connect(settings), settings, getattr(request, "param", 1000))
-    stage.agents = [*stage.agents, KeeperAgent, NeighbourWorkflow]
+    stage.agents = [*stage.agents, KeeperAgent, MessagingWorkflow]
     async with stage.at_work(replays=False):
         yield stage
 

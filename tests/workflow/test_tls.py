@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cli.cluster.certificates import Certificates, Pair
+from cli.cluster.certificates import Certificates, KeyPair
 from cli.dev_server import DevServer
 from common.settings import Settings, SettingsError
 from common.temporal.connect import CannotConnectError, connect
@@ -25,11 +25,11 @@ def certificates(tmp_path: Path) -> Certificates:
     """Right ones, and in the same folder some of a stranger and one that has expired."""
     made = Certificates(tmp_path / "tls")
     made.make()
-    stranger = Pair.authority("stranger")
+    stranger = KeyPair.authority("stranger")
     stranger.write(made.folder, "stranger")
     stranger.issue("client").write(made.folder, "wrong")
     yesterday = datetime.now(UTC) - timedelta(days=2)
-    authority = Pair.read(made.folder, "ca")
+    authority = KeyPair.read(made.folder, "ca")
     authority.issue("client", timedelta(days=1), yesterday).write(made.folder, "expired")
     authority.issue("temporal", timedelta(days=1), yesterday).write(made.folder, "expired-server")
     return made

@@ -362,7 +362,7 @@ async def test_a_build_that_nobody_polls_is_named(rollout: Rollout, monkeypatch:
     listed = {row.id: [each.cause for each in row.trouble] for row in rows if row.trouble}
     assert listed == expected, well.id
     unwell = await builds_check(old.client, rollout.settings)
-    assert unwell.health is Health.MEND
+    assert unwell.health is Health.NEEDS_FIX
     assert unwell.text.startswith("no worker of build A: 2 agents need it (2 asleep, the last until 20")
     assert (await agents_check(old.client, rollout.settings)).text.startswith("2 in trouble")
     monkeypatch.setattr(builds, "ARRIVAL", timedelta())

@@ -33,7 +33,7 @@ from common.mail import SentStatus
 from tests.support.auditor.code_base import FLAWED, code_base
 from tests.support.contracts.formats import write_contracts
 from tests.support.mail.mails import mail
-from tests.support.mail.smtp_server import Taken
+from tests.support.mail.smtp_server import ReceivedMail
 
 LIMIT = Decimal(11)
 FILES = 40
@@ -42,7 +42,7 @@ RISEN = Decimal(12)
 MENDED = FLAWED.removeprefix("import os\n")
 
 
-class Hands(Protocol):
+class PeopleActions(Protocol):
     """What people can do to an agent besides deciding; each is done twice."""
 
     async def tell(self, id: str, text: str) -> None: ...
@@ -53,7 +53,7 @@ class Hands(Protocol):
 
 
 @dataclass(frozen=True)
-class Grounds:
+class CaseContext:
     """Where agents work: the outside world, a folder that is never full, and the bucket's artifacts."""
 
     outside: Outside
@@ -66,12 +66,12 @@ class Case:
 
     kind: ClassVar[str]
 
-    def __init__(self, number: int, grounds: Grounds) -> None:
+    def __init__(self, number: int, context: CaseContext) -> None:
         self.id = f"{self.kind}-{number:04}"
         self.number = number
-        self.grounds = grounds
-        self.outside = grounds.outside
-        self.folder = grounds.folder / self.id
+        self.context = context
+        self.outside = context.outside
+        self.folder = context.folder / self.id
         self.input = self.prepare()
 
     def prepare(self) -> AgentInput:
@@ -88,10 +88,10 @@ class Case:
         """What people decide."""
         return Verdict.APPROVE
 
-    async def look_after(self, row: AgentRow, hands: Hands) -> None:
+    async def look_after(self, row: AgentRow, people: PeopleActions) -> None:
         """What people do from time to time while it runs."""
 
-    async def after_decision(self, hands: Hands) -> None:
+    async def after_decision(self, people: PeopleActions) -> None:
         """What people do once they have decided."""
 
     def witnessed(self, result: JsonValue) -> Counter[str]:
@@ -216,12 +216,12 @@ class RecruiterCase(Case):
             }
         )
 
-    async def look_after(self, row: AgentRow, hands: Hands) -> None:
+    async def look_after(self, row: AgentRow, people: PeopleActions) -> None:
         for name in ("c1", "c2"):
             letters = list({each.mail["Message-ID"]: each for each in self._taken(name)}.values())
             for letter in letters[self.answered.get(name, 0) :]:
                 self.answered[name] = self.answered.get(name, 0) + 1
-                await self._answer(name, letter, hands)
+                await self._answer(name, letter, people)
 
     def witnessed(self, result: JsonValue) -> Counter[str]:
         said = RecruiterResult.model_validate(result)
@@ -233,10 +233,10 @@ class RecruiterCase(Case):
     def _address(self, name: str) -> str:
         return f"{self.id}.{name}@example.com"
 
-    def _taken(self, name: str) -> list[Taken]:
+    def _taken(self, name: str) -> list[ReceivedMail]:
         return self.outside.smtp.to(self._address(name))
 
-    async def _answer(self, name: str, letter: Taken, hands: Hands) -> None:
+    async def _answer(self, name: str, letter: ReceivedMail, people: PeopleActions) -> None:
         said = letter.mail.as_string()
         words = "No thank you, I have accepted another offer."
         if name == "c1":
@@ -256,7 +256,7 @@ class RecruiterCase(Case):
             Message_ID=f"<{self.id}-{name}-{number}@example.com>",
             In_Reply_To=str(letter.mail["Message-ID"]),
         )
-        await hands.mail(self.id, name, data)
+        await people.mail(self.id, name, data)
 
 
 class MarketCase(Case):
@@ -277,15 +277,15 @@ class MarketCase(Case):
             }
         )
 
-    async def look_after(self, row: AgentRow, hands: Hands) -> None:
+    async def look_after(self, row: AgentRow, people: PeopleActions) -> None:
         # Move the price until a rise is noticed; do not wait for the next minute.
         self.looks += 1
         if self.looks % 5 == 0 and row.waiting_for in ("the next price", "the market to open"):
             self.outside.web.prices[self.index] = PRICE if self.looks % 10 else RISEN
-            await hands.wake(self.id)
+            await people.wake(self.id)
 
-    async def after_decision(self, hands: Hands) -> None:
-        await hands.tell(self.id, "finish now")
+    async def after_decision(self, people: PeopleActions) -> None:
+        await people.tell(self.id, "finish now")
 
     def witnessed(self, result: JsonValue) -> Counter[str]:
         said = MarketResult.model_validate(result)
@@ -338,7 +338,7 @@ class BatchCase(Case):
     def witnessed(self, result: JsonValue) -> Counter[str]:
         said = BatchResult.model_validate(result)
         orders = [len(self.outside.broker.of(symbol)) for symbol in self.symbols.values()]
-        verdicts = [each for ref in said.results for each in read_verdicts(self.grounds.artifacts, ref)]
+        verdicts = [each for ref in said.results for each in read_verdicts(self.context.artifacts, ref)]
         done = Counter(each.key for each in verdicts if each.verdict is ItemVerdict.DONE)
         return Counter(
             effects=sum(orders),

@@ -17,8 +17,8 @@ from pathlib import Path
 import psutil
 
 from bench.peers.chaos.outside import Outside
-from bench.peers.chaos.proxy import Proxy, Strike
-from bench.peers.fleet import Fleet, Member, freeze, thaw
+from bench.peers.chaos.proxy import Proxy, RequestFault
+from bench.peers.fleet import Fleet, Member, resume, suspend
 from cli.children import end_child
 from cli.dev_server import DevServer
 
@@ -173,9 +173,9 @@ class Faults:
         async with self._server_alone():
             seconds = self._chance.uniform(*self._pace.stopped)
             self._tell(f"the server is stopped for {seconds:.1f} s")
-            await freeze(self._server.pid)
+            await suspend(self._server.pid)
             await asyncio.sleep(seconds)
-            thaw(self._server.pid)
+            resume(self._server.pid)
         self._count["server_stops"] += 1
 
     async def outage(self) -> None:
@@ -264,12 +264,12 @@ class Faults:
         while True:
             await asyncio.sleep(self._chance.uniform(*self._pace.strikes))
             proxy = self._chance.choice([*self._outside.proxies.values(), *self._lines])
-            proxy.strike(self._chance.choice(list(Strike)))
+            proxy.inject(self._chance.choice(list(RequestFault)))
 
     def spare_workers(self) -> None:
         """Stop disturbing connections between workers and Temporal."""
         self._lines.remove(self._workers)
-        self._workers.strike(None)
+        self._workers.inject(None)
 
     @asynccontextmanager
     async def _server_alone(self) -> AsyncIterator[None]:

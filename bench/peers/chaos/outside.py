@@ -23,8 +23,8 @@ from moto.server import ThreadedMotoServer
 from bench.peers.chaos.proxy import Proxy
 from common.digest import digest_bytes
 from tests.support.mail.dovecot import DOVECOT, Dovecot, dovecot
-from tests.support.mail.smtp_server import SmtpWitness, smtp_server
-from tests.support.model_servers import ModelServer, Seen, serving
+from tests.support.mail.smtp_server import SmtpRecorder, smtp_server
+from tests.support.model_servers import ModelRequest, ModelServer, serving
 from tests.support.s3 import BUCKET, KEY_ID, SECRET, in_bucket
 from tests.support.slack.server import BOT_TOKEN, SlackServer
 from tests.support.trading import alpaca_server
@@ -130,7 +130,7 @@ class Outside:
         self.left_out: list[str] = []
         self.broker = Broker()
         self.web = Web()
-        self.smtp: SmtpWitness
+        self.smtp: SmtpRecorder
         self.slack = SlackServer()
         self.imap: Dovecot | None = None
         self.model: ModelServer
@@ -215,7 +215,7 @@ class Outside:
         return proxy.port
 
 
-def answer(seen: Seen) -> str:
+def answer(seen: ModelRequest) -> str:
     """Answer as a competent language model: with quotes from the material, and plain readings of mail."""
     text = str(seen.body["messages"][-1]["content"])
     material = {json.loads(name): body for _, name, body in _MATERIAL.findall(text)}

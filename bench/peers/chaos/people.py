@@ -39,14 +39,19 @@ class People:
     """
 
     def __init__(
-        self, client: Client, door: AgentClient, outside: Outside, chance: random.Random, count: Counter[str]
+        self,
+        client: Client,
+        agent_client: AgentClient,
+        outside: Outside,
+        chance: random.Random,
+        count: Counter[str],
     ) -> None:
         self.may_decide = asyncio.Event()
         self.decisions: dict[str, set[str]] = {}
         self.receipts: dict[str, set[str]] = {}
         self.ended: dict[str, AgentRow] = {}
         self._client = client
-        self._door = door
+        self._agent_client = agent_client
         self._outside = outside
         self._chance = chance
         self._count = count
@@ -54,7 +59,7 @@ class People:
     async def look_after(self, case: Case) -> None:
         """Start an agent, and do what it asks until it has ended."""
         await self._patiently(
-            lambda: self._door.start(case.kind, case.input, id=case.id, owner=OWNER, request=case.id)
+            lambda: self._agent_client.start(case.kind, case.input, id=case.id, owner=OWNER, request=case.id)
         )
         self._count["agents"] += 1
         decided: set[tuple[str, str]] = set()
@@ -75,13 +80,13 @@ class People:
 
     async def tell(self, id: str, text: str) -> None:
         async def told() -> None:
-            self.receipts.setdefault(id, set()).add(await self._door.tell(id, text))
+            self.receipts.setdefault(id, set()).add(await self._agent_client.tell(id, text))
 
         await self._twice(told)
 
     async def wake(self, id: str) -> None:
         async def woken() -> None:
-            self.receipts.setdefault(id, set()).add(await self._door.wake(id))
+            self.receipts.setdefault(id, set()).add(await self._agent_client.wake(id))
 
         await self._twice(woken)
 
@@ -99,7 +104,7 @@ class People:
     async def _decide_open(self, case: Case, id: str, decided: set[tuple[str, str]]) -> None:
         if (await self._row(id)).waiting_for is None:
             return
-        view = await self._door.view(id)
+        view = await self._agent_client.view(id)
         for request in view.requests:
             if (id, request.id) not in decided:
                 decided.add((id, request.id))
@@ -110,7 +115,7 @@ class People:
         decision = uuid.UUID(int=self._chance.getrandbits(128)).hex[:16]
 
         async def decide() -> None:
-            await self._door.decide(
+            await self._agent_client.decide(
                 id,
                 verdict,
                 by=OWNER,
@@ -147,7 +152,7 @@ class People:
                 await asyncio.sleep(EVERY)
 
     async def _row(self, id: str) -> AgentRow:
-        return row_of(await self._door.describe(id))
+        return row_of(await self._agent_client.describe(id))
 
 
 def _handed(thread: str, data: bytes) -> IncomingMail:

@@ -19,7 +19,7 @@ LOSES_UNTIL = 5.0
 _CONTINUE = b"HTTP/1.1 100 "
 
 
-class Strike(StrEnum):
+class RequestFault(StrEnum):
     """What happens to a request: its connection breaks, it is delayed, or its answer is lost."""
 
     CUT = "cuts"
@@ -52,7 +52,7 @@ class Proxy:
         self._target = target
         self._chance = chance
         self._is_request = is_request
-        self._next: Strike | None = None
+        self._next: RequestFault | None = None
         self._links: set[_Link] = set()
 
     async def start(self) -> None:
@@ -65,9 +65,9 @@ class Proxy:
         self._server.close()
         self._break()
 
-    def strike(self, strike: Strike | None) -> None:
+    def inject(self, fault: RequestFault | None) -> None:
         """Make this happen to the next request of any client; None cancels it."""
-        self._next = strike
+        self._next = fault
 
     def go_away(self) -> None:
         """Break all connections and refuse new ones, like a server that is down."""
@@ -84,17 +84,17 @@ class Proxy:
         """Accept connections again."""
         self.is_away = False
 
-    def struck(self, data: bytes) -> Strike | None:
+    def next_fault(self, data: bytes) -> RequestFault | None:
         """What should happen to this request."""
-        strike = self._next
-        if strike is None or not (strike is Strike.DELAY or self._is_request(data)):
+        fault = self._next
+        if fault is None or not (fault is RequestFault.DELAY or self._is_request(data)):
             return None
         self._next = None
-        return strike
+        return fault
 
     async def hold_up(self) -> None:
         """Delay a request."""
-        self.count[Strike.DELAY] += 1
+        self.count[RequestFault.DELAY] += 1
         await asyncio.sleep(self._chance.uniform(*HELD_UP))
 
     def _break(self) -> None:
@@ -134,13 +134,13 @@ class _Link:
     async def pass_requests(self, reader: asyncio.StreamReader) -> None:
         try:
             while data := await reader.read(CHUNK):
-                match self._proxy.struck(data):
-                    case Strike.CUT:
-                        self._proxy.count[Strike.CUT] += 1
+                match self._proxy.next_fault(data):
+                    case RequestFault.CUT:
+                        self._proxy.count[RequestFault.CUT] += 1
                         return self.break_off()
-                    case Strike.DELAY:
+                    case RequestFault.DELAY:
                         await self._proxy.hold_up()
-                    case Strike.SWALLOW:
+                    case RequestFault.SWALLOW:
                         self._loses = True
                         asyncio.get_running_loop().call_later(LOSES_UNTIL, self._end_loss)
                 self._server.write(data)
@@ -171,7 +171,7 @@ class _Link:
     def _lose(self) -> None:
         if not self._has_lost:
             self._has_lost = True
-            self._proxy.count[Strike.SWALLOW] += 1
+            self._proxy.count[RequestFault.SWALLOW] += 1
             asyncio.get_running_loop().call_later(LOSES_FOR, self.break_off)
 
     def _end_loss(self) -> None:

@@ -41,7 +41,7 @@ class Witnesses:
 
     people: People
     client: Client
-    door: AgentClient
+    agent_client: AgentClient
     outside: Outside
     data: Path
 
@@ -79,22 +79,22 @@ class Witnesses:
     async def _of(self, case: Case, is_open: bool) -> tuple[Counter[str], str]:
         """What is wrong with one agent, and details that help to see why."""
         if is_open:
-            view = await self.door.view(case.id)
+            view = await self.agent_client.view(case.id)
             words = f"still {view.state} at {view.node}: {_last(view)}"
-            return Counter(needing_human=1), f"{words}; {await _pending(self.door, case.id)}"
-        view = await _view(self.door, case.id)
+            return Counter(needing_human=1), f"{words}; {await _pending(self.agent_client, case.id)}"
+        view = await _view(self.agent_client, case.id)
         if view.status is not RunStatus.COMPLETED:
             return Counter(failed=1), f"{view.status}: {view.failure}"
         seen = case.witnessed(view.result)
         for id in {case.id, *case.asking}:
-            seen.update(await _lost(self.people, self.door, id))
+            seen.update(await _lost(self.people, self.agent_client, id))
         return seen, _last(view)
 
 
-async def _view(door: AgentClient, id: str) -> AgentView:
+async def _view(agent_client: AgentClient, id: str) -> AgentView:
     """The view answered by a worker; without one, the agent's own knowledge would be missing."""
     for _ in range(VIEWS):
-        view = await door.view(id)
+        view = await agent_client.view(id)
         if view.live:
             return view
         await asyncio.sleep(1)
@@ -112,23 +112,23 @@ def _last(view: AgentView) -> str:
     )
 
 
-async def _pending(door: AgentClient, id: str) -> str:
+async def _pending(agent_client: AgentClient, id: str) -> str:
     """The activities that an agent waits for, with their failures."""
-    pending = (await door.describe(id)).raw_description.pending_activities
+    pending = (await agent_client.describe(id)).raw_description.pending_activities
     return "; ".join(
         f"{each.activity_type.name}, attempt {each.attempt}: {each.last_failure.message[:200]}"
         for each in pending
     )
 
 
-async def _lost(people: People, door: AgentClient, id: str) -> Counter[str]:
+async def _lost(people: People, agent_client: AgentClient, id: str) -> Counter[str]:
     """Count acknowledged decisions and messages that the agent does not know of."""
     lost = 0
     if decisions := people.decisions.get(id):
-        view = await _view(door, id)
+        view = await _view(agent_client, id)
         lost += len(decisions - {each.decision.id for each in view.decisions})
     for receipt in people.receipts.get(id, ()):
-        lost += await door.receipt(id, receipt, PATIENCE) is None
+        lost += await agent_client.receipt(id, receipt, PATIENCE) is None
     return Counter(lost=lost)
 
 

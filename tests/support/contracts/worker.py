@@ -40,7 +40,7 @@ async def work(witness: Witness, settings: Settings) -> None:
     artifacts = ArtifactStore.of(settings)
     objects = [
         Contracts(artifacts, settings.model, witness) if isinstance(each, Contracts) else each
-        for each in worker.everything(client, settings)
+        for each in worker.all_activity_objects(client, settings)
     ]
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)

@@ -86,7 +86,12 @@ async def start_keda(cluster: Kubernetes) -> None:
         "keda-operator",
         *(f"--cert-dir={folder}", f"--metrics-service-bind-address=127.0.0.1:{free_port()}"),
         *("--enable-prometheus-metrics=false", f"--health-probe-bind-address=127.0.0.1:{port}"),
-        environment={"KUBECONFIG": str(config), "WATCH_NAMESPACE": "", "POD_NAMESPACE": KEDA_NAMESPACE},
+        environment={
+            "KUBECONFIG": str(config),
+            "WATCH_NAMESPACE": "",
+            "POD_NAMESPACE": KEDA_NAMESPACE,
+            "KEDA_CLUSTER_OBJECT_NAMESPACE": KEDA_NAMESPACE,
+        },
     )
     await eventually(lambda: listens(port), 60)
 

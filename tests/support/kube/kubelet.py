@@ -56,7 +56,7 @@ class Pod:
         self.restarts = 0
         self.asked_to_end: float | None = None
         self.killed = False
-        self.told: dict[str, Any] | None = None
+        self.last_status: dict[str, Any] | None = None
 
 
 class Kubelet:
@@ -227,9 +227,9 @@ class Kubelet:
                 }
             ],
         }
-        if status != pod.told:
+        if status != pod.last_status:
             await self.cluster.patch("Pod", self.namespace, pod.name, {"status": status}, "status")
-            pod.told = status
+            pod.last_status = status
             if ready:
                 self.happened.append(f"{pod.name} ready")
 

@@ -88,7 +88,7 @@ class LlamaServer:
 
 
 @contextmanager
-def holding_to_schemas(server: LlamaServer) -> Iterator[str]:
+def schema_enforcing_proxy(server: LlamaServer) -> Iterator[str]:
     """The address of a proxy that makes the server follow the schema of the offered tool.
 
     The server enforces the schema of a `response_format`, but not that of a tool if the model has no tool

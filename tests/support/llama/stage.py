@@ -110,7 +110,7 @@ class ThinkersStage(Stage):
         mine = [each for each in self.calls(agent) if each[1] == "answered"]
         return sum(each[2] for each in mine), sum(each[3] for each in mine)
 
-    async def wedges(self) -> Counter[str]:
+    async def failed_tasks(self) -> Counter[str]:
         """Number of failed workflow tasks, by agent; there must be none."""
         failed: Counter[str] = Counter()
         for handle in self.handles:

@@ -24,7 +24,7 @@ USER, PASSWORD = "agents", "s3cret pässword"
 
 
 @dataclass
-class Taken:
+class ReceivedMail:
     """A mail that the server accepted."""
 
     sender: str
@@ -39,7 +39,7 @@ class Taken:
 
 
 @dataclass
-class SmtpWitness:
+class SmtpRecorder:
     """The server; `taken` has every mail that arrived completely, acknowledged or not.
 
     `script` is a list of faults; each is used by the next connection that reaches its stage: `rcpt 450 TEXT`,
@@ -47,7 +47,7 @@ class SmtpWitness:
     the connection without an answer), `hold data` (it has the mail and answers only after `release`).
     """
 
-    taken: list[Taken] = field(default_factory=list)
+    taken: list[ReceivedMail] = field(default_factory=list)
     script: list[str] = field(default_factory=list)
     struck: list[str] = field(default_factory=list)
     connections: int = 0
@@ -57,7 +57,7 @@ class SmtpWitness:
     holding: asyncio.Event = field(default_factory=asyncio.Event)
     release: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def to(self, recipient: str) -> list[Taken]:
+    def to(self, recipient: str) -> list[ReceivedMail]:
         return [each for each in self.taken if each.recipient == recipient]
 
     def _fault(self, stage: str) -> str:
@@ -95,7 +95,7 @@ class SmtpWitness:
         if fault.startswith("data"):
             return fault.partition(" ")[2]
         assert isinstance(envelope.content, bytes)
-        self.taken.append(Taken(envelope.mail_from or "", envelope.rcpt_tos[0], envelope.content))
+        self.taken.append(ReceivedMail(envelope.mail_from or "", envelope.rcpt_tos[0], envelope.content))
         if fault.startswith("drop"):
             assert server.transport is not None
             server.transport.abort()
@@ -118,29 +118,29 @@ class SmtpWitness:
 @asynccontextmanager
 async def smtp_server(
     *, tls: ssl.SSLContext | None = None, implicit: bool = False, auth: bool = False
-) -> AsyncIterator[SmtpWitness]:
+) -> AsyncIterator[SmtpRecorder]:
     """A server on a free port. With `tls` it offers STARTTLS; with `implicit` it uses TLS from the start."""
-    witness = SmtpWitness()
+    recorder = SmtpRecorder()
     options: dict[str, Any] = {"hostname": "localhost"}
     if tls is not None and not implicit:
         options |= {"tls_context": tls, "require_starttls": True}
     if auth:
         options |= {
-            "authenticator": witness.authenticate,
+            "authenticator": recorder.authenticate,
             "auth_required": True,
             "auth_require_tls": tls is not None and not implicit,
         }
     connections: list[SMTP] = []
 
     def connection() -> SMTP:
-        connections.append(SMTP(witness, **options))
+        connections.append(SMTP(recorder, **options))
         return connections[-1]
 
     loop = asyncio.get_running_loop()
     server = await loop.create_server(connection, "127.0.0.1", 0, ssl=tls if implicit else None)
-    witness.port = server.sockets[0].getsockname()[1]
+    recorder.port = server.sockets[0].getsockname()[1]
     try:
-        yield witness
+        yield recorder
     finally:
         server.close()
         for each in connections:

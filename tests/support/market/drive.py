@@ -19,20 +19,20 @@ from common.artifacts import ArtifactStore
 from common.object_store import FolderStore
 from common.quotes import Quote
 
-Says = Callable[[datetime], Quote | Exception]
+PriceSource = Callable[[datetime], Quote | Exception]
 
 
 def quote(price: str | float | Decimal, at: datetime) -> Quote:
     return Quote(symbol="SPX", price=Decimal(str(price)), at=at, source="test")
 
 
-class Watching:
+class WatchDriver:
     """Watches prices that `says` gives for each time; `looks` has the result of each look."""
 
     def __init__(
         self,
         folder: Path,
-        says: Says,
+        says: PriceSource,
         *,
         start: datetime,
         lasts: timedelta = timedelta(days=7),
@@ -107,7 +107,7 @@ def utc(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
-def prices(table: dict[str, Any]) -> Says:
+def prices(table: dict[str, Any]) -> PriceSource:
     """A price source: at any time it returns the newest price of `table`."""
     times = {utc(text): value for text, value in table.items()}
 

@@ -54,7 +54,7 @@ class Exchange:
         return Quote(symbol=symbol, price=price, at=self.now, source="test exchange")
 
 
-class WatchInItsTime(MarketWatch):
+class SkippedTimeWatch(MarketWatch):
     """The real activity, with an exchange that gets the agent's (skipped) time."""
 
     def __init__(self, exchange: Exchange, artifacts: ArtifactStore) -> None:
@@ -96,7 +96,7 @@ class MarketStage(Stage):
         artifacts = ArtifactStore.of(self.settings)
         return [
             *super().objects(),
-            WatchInItsTime(self.exchange, artifacts),
+            SkippedTimeWatch(self.exchange, artifacts),
             MarketReports(artifacts, AgentFiles.of(self.settings), self.settings.data_dir / "reports"),
         ]
 

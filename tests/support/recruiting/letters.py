@@ -21,13 +21,13 @@ from common.settings import Settings
 from testing.stage import answer_of
 from testing.waiting import eventually
 from tests.support.gateway.world import GatewayWorld, open_world
-from tests.support.mail.smtp_server import SmtpWitness, smtp_server
+from tests.support.mail.smtp_server import SmtpRecorder, smtp_server
 
 
 class LetterWorld:
     """A gateway, a worker that sends letters, and the SMTP server that receives them."""
 
-    def __init__(self, world: GatewayWorld, witness: SmtpWitness) -> None:
+    def __init__(self, world: GatewayWorld, witness: SmtpRecorder) -> None:
         self.world = world
         self.http = world.http
         self.witness = witness

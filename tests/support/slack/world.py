@@ -43,11 +43,11 @@ class SlackWorld:
     async def post(self, delivery: Delivery, *, attempt: int = 1) -> SlackPost:
         return await run(self.activities.slack_post, delivery, attempt, self.world.desk.client)
 
-    async def asked(self, *approvers: str, address: str = "C0GENERAL") -> Asked:
+    async def asked(self, *approvers: str, address: str = "C0GENERAL") -> PostedQuestion:
         """Start an agent that asks in a channel."""
         id, request = await self.world.asking(*approvers)
         delivery = delivery_of(id, request, address)
-        return Asked(self, id, request, delivery, await self.post(delivery))
+        return PostedQuestion(self, id, request, delivery, await self.post(delivery))
 
     async def decisions(self, id: str) -> list[tuple[str, str, str]]:
         view = await self.world.view(id)
@@ -58,7 +58,7 @@ async def _say_open(notice: Notice) -> None:
     """Replaces the check that the agent's question is still open."""
 
 
-class Asked:
+class PostedQuestion:
     """A question posted in Slack."""
 
     def __init__(
@@ -71,13 +71,15 @@ class Asked:
     def pressed(self, action: str, user: str, **changes: Any) -> dict[str, Any]:
         return self.slack.pressed(self.where.channel, self.where.ts, action, user, **changes)
 
-    async def press(self, action: str, user: str, gateway: str = "", **how: Any) -> Pressed:
+    async def press(self, action: str, user: str, gateway: str = "", **how: Any) -> SentPayload:
         payload = self.pressed(action, user)
-        return Pressed(payload, await self.slack.send(gateway or self._world.world.address, payload, **how))
+        return SentPayload(
+            payload, await self.slack.send(gateway or self._world.world.address, payload, **how)
+        )
 
-    async def submit(self, reason: str, user: str) -> Pressed:
+    async def submit(self, reason: str, user: str) -> SentPayload:
         payload = self.slack.submitted(self.slack.views[-1], reason, user)
-        return Pressed(payload, await self.slack.send(self._world.world.address, payload))
+        return SentPayload(payload, await self.slack.send(self._world.world.address, payload))
 
     async def said(self, pressed: dict[str, Any]) -> str:
         """The reply to the person who pressed the button, a single line."""
@@ -92,7 +94,7 @@ class Asked:
         return [each["action_id"] for each in elements if each.get("action_id") in ACTIONS]
 
 
-class Pressed:
+class SentPayload:
     """A payload that was sent, and the gateway's answer."""
 
     def __init__(self, payload: dict[str, Any], answer: httpx.Response) -> None:
@@ -152,7 +154,7 @@ async def world(server: DevServer, tmp_path_factory: pytest.TempPathFactory) -> 
         yield SlackWorld(world, slack)
 
 
-def sealed(world: SlackWorld, asked: Asked, **changes: Any) -> str:
+def sealed(world: SlackWorld, asked: PostedQuestion, **changes: Any) -> str:
     claims = {
         "agent": asked.id,
         "request_id": asked.request.id,

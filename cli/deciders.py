@@ -9,10 +9,10 @@ from common.approval.types import ApprovalRequest
 from common.settings import Settings, SettingsError
 
 # Returns whom `--as` must name; empty if that is the user.
-Answers = Callable[[ApprovalRequest], str]
+DeciderOf = Callable[[ApprovalRequest], str]
 
 
-def answers_of(settings: Settings) -> Answers:
+def decider_lookup(settings: Settings) -> DeciderOf:
     """Return a function that names who may decide a request: the user if allowed, else the first who is."""
 
     def who(request: ApprovalRequest) -> str:

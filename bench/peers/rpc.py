@@ -45,7 +45,7 @@ async def serve(socket: Path, handlers: Mapping[str, Handler]) -> None:
         await stopped.wait()
 
 
-class Asking:
+class RpcClient:
     """The client side."""
 
     def __init__(self, socket: Path) -> None:

@@ -41,7 +41,7 @@ def keep(name: str, line: str, check: Check, remark: str = "", folder: Path = RE
     return file
 
 
-def kept(name: str, folder: Path = RESULTS) -> dict[str, Any] | None:
+def kept_report(name: str, folder: Path = RESULTS) -> dict[str, Any] | None:
     """The stored report, with `date` and `machine`; None if there is none."""
     file = folder / f"{name}.json"
     return json.loads(file.read_text()) if file.exists() else None

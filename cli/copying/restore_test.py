@@ -26,7 +26,7 @@ class NoRoomError(Exception):
     """There is no room for a restore test; the message says how much it takes."""
 
 
-async def prove(program: Litestream, place: OpenPlace, database: Path) -> None:
+async def run_restore_test(program: Litestream, place: OpenPlace, database: Path) -> None:
     """Restore a database beside the original, compare the two, and delete it again.
 
     Raises:

@@ -13,7 +13,7 @@ from tests.support.chain.scripts import Advance, Decide, Script, Simple
 _REVISED = (Decide(verdict="revise", edits="right"), Decide(which=1, verdict="revise", edits="right"))
 _AGAIN = (Decide(by="bob", verdict="reject", again=True), Simple("tell"), Simple("tell"), Simple("tell"))
 
-KEPT: dict[str, Script] = {
+REGRESSIONS: dict[str, Script] = {
     # While paused, the agent holds one answer, and must not continue as new while the other is asked again.
     "an answer while another question is revised": Script(
         (

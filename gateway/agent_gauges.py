@@ -28,17 +28,17 @@ from common.settings import Settings
 from common.temporal import search_attributes
 from gateway.counts import RUNNING, age_of_oldest, count_of
 
-# How long a census stays valid, and how long one may take: a scrape waits no longer.
+# How long a count stays valid, and how long one may take: a scrape waits no longer.
 FRESH = 30.0
 PATIENCE = 5.0
 # How many agents in possible trouble to diagnose, and for how long.
-MOST, BRIEFLY = 200, timedelta(seconds=1)
+MAX_DIAGNOSED, DIAGNOSIS_TIMEOUT = 200, timedelta(seconds=1)
 WORKFLOWS, ACTIVITIES = TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
 
 _log = logging.getLogger(__name__)
 
 
-class Census(Collector):
+class AgentGauges(Collector):
     """Gauges about all agents, the same on every gateway; a collector for prometheus-client."""
 
     def __init__(self, client: Client, settings: Settings, diagnosis: Diagnosis) -> None:
@@ -65,7 +65,7 @@ class Census(Collector):
             self._taken, self._found = time.monotonic(), [up, *found]
 
     def collect(self) -> Iterator[Metric]:
-        """The results of the last census."""
+        """The results of the last count."""
         yield from self._found
 
     async def _agents(self, now: datetime) -> list[Metric]:
@@ -99,12 +99,12 @@ class Census(Collector):
         """Diagnosing all agents is expensive; counts among the newest suffice for an alert."""
         queue = f"TaskQueue = {quote(self._settings.task_queue)}"
         maybe = in_trouble(now, await self._diagnosis.workers())
-        rows = await rows_of(self._client, [*RUNNING, queue, maybe], MOST)
-        await self._diagnosis.look(rows, now, most=MOST, patience=BRIEFLY)
+        rows = await rows_of(self._client, [*RUNNING, queue, maybe], MAX_DIAGNOSED)
+        await self._diagnosis.look(rows, now, most=MAX_DIAGNOSED, patience=DIAGNOSIS_TIMEOUT)
         causes = Counter(each.cause for row in rows for each in row.trouble)
         found = GaugeMetricFamily(
             "hibernaut_agents_in_trouble",
-            f"Agents in trouble by cause, of the newest {MOST} that may be.",
+            f"Agents in trouble by cause, of the newest {MAX_DIAGNOSED} that may be.",
             labels=["cause"],
         )
         for cause in Cause:

@@ -8,12 +8,12 @@ import sys
 from cli.output import say
 
 
-def asks(*, yes: bool) -> bool:
+def should_confirm(*, yes: bool) -> bool:
     """Whether to ask first: only on a terminal; a script has already said what it wants."""
     return not yes and sys.stdin.isatty()
 
 
-async def agreed(question: str) -> bool:
+async def confirmed(question: str) -> bool:
     """Whether the answer is yes; Ctrl-D is no, and Ctrl-C ends the command at once."""
     say(f"{question} [y/N]")
     # A thread would keep reading after Ctrl-C; a blocking read would hide Ctrl-C from asyncio.

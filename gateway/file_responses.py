@@ -43,7 +43,7 @@ async def open_file(parts: Gateway, id: str, name: str, *, save: bool) -> Respon
         data = await asyncio.to_thread(parts.files.read, id, name)
     except ObjectMissingError:
         raise Problem(HTTPStatus.NOT_FOUND, "The agent has no such file.") from None
-    return opened(data, name, save=save)
+    return file_response(data, name, save=save)
 
 
 async def open_artifact(parts: Gateway, view: AgentView, sha256: str, name: str, *, save: bool) -> Response:
@@ -62,13 +62,13 @@ async def open_ref(parts: Gateway, shown: object, sha256: str, name: str, *, sav
     try:
         if ref is not None:
             data = await asyncio.to_thread(parts.artifacts.get, ref)
-            return opened(iter([data]), name, save=save)
+            return file_response(iter([data]), name, save=save)
     except ApplicationError:
         pass
     raise Problem(HTTPStatus.NOT_FOUND, "There is no such thing to open; what it was part of may be over.")
 
 
-def opened(data: Iterator[bytes], name: str, *, save: bool) -> Response:
+def file_response(data: Iterator[bytes], name: str, *, save: bool) -> Response:
     """A response for a file: displayed if a browser can, and downloaded otherwise or with `save`."""
     kind = SHOWN.get(PurePath(name).suffix.lower())
     headers = {"Content-Security-Policy": REPORT if kind and kind.startswith("text/html") else NOTHING}

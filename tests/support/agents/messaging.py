@@ -8,7 +8,7 @@ from tests.support.agents.keepers import KeeperAgent, KeeperInput, Kept
 
 
 @workflow.defn(name="neighbour")
-class NeighbourWorkflow:
+class MessagingWorkflow:
     """Sends an agent the start of the text, wakes it, and runs a keeper as a child that says all of it."""
 
     @workflow.run

@@ -7,8 +7,8 @@ import shlex
 from collections.abc import Sequence
 from datetime import datetime
 
-from cli.answering import Answers
-from cli.draw_batch import batch_lines, batch_pairs
+from cli.deciders import DeciderOf
+from cli.format_batch import batch_lines, batch_pairs
 from cli.output import clean, pasteable, program
 from common.agents.agent import NotebookEntry, Progress
 from common.agents.batch import BatchStatus
@@ -101,7 +101,7 @@ def summary(view: AgentView) -> list[tuple[str, str]]:
 def show_lines(
     view: AgentView,
     artifacts: ArtifactStore | None = None,
-    answers: Answers | None = None,
+    decider_of: DeciderOf | None = None,
     files: Sequence[str] = (),
 ) -> list[str]:
     """Everything about an agent, as lines; with ``artifacts``, plans are whole, with their diffs.
@@ -124,7 +124,7 @@ def show_lines(
     if view.decisions:
         lines += ["", "decisions", *(decision_line(record) for record in view.decisions)]
     for request in view.requests:
-        lines += ["", *approval_lines(view.id, view.kind, request, artifacts, answers)]
+        lines += ["", *approval_lines(view.id, view.kind, request, artifacts, decider_of)]
     if view.result is not None:
         lines += ["", "result", *_shown(view.result, view.kind, RenderContext(is_local=True))]
     return lines
@@ -135,7 +135,7 @@ def approval_lines(
     kind: str,
     request: ApprovalRequest,
     artifacts: ArtifactStore | None = None,
-    answers: Answers | None = None,
+    decider_of: DeciderOf | None = None,
 ) -> list[str]:
     """An open question: its plan, its votes and deadlines, and the commands that answer it.
 
@@ -159,7 +159,7 @@ def approval_lines(
         lines.append(f"escalates to {', '.join(policy.escalate_to)} {moment(request.escalate_at)}")
     if request.expires_at:
         lines.append(f"expires {moment(request.expires_at)}, then: {policy.on_expiry.replace('_', ' ')}")
-    who = answers(request) if answers else ""
+    who = decider_of(request) if decider_of else ""
     answer = [id, *(["--as", who] if who else []), "--digest", request.digest[:12]]
     lines.append(f"answer: {program()} approve {shlex.join(answer)}")
     lines.append(f"    or: {program()} reject {shlex.join(answer)} --reason WHY")
