@@ -243,7 +243,7 @@ async def test_workers_come_from_zero_and_go_again(release: Release) -> None:
 
     await eventually(none_works, 120)
     agents = await release.agents()
-    root = release.writable_code("large", 4000)
+    root = release.writable_code("large", 15000)
     await agents.start("code-auditor", AuditInput(path=str(root)), owner="local", id="large")
     # The queues are empty while it scans, so the worker goes; what it hands over brings the next one.
     view = await ended(agents, "large", within=600)
