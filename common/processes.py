@@ -29,6 +29,7 @@ def started(argv: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[by
     Raises:
         OSError: it cannot be started.
     """
+    _REAPER.ensure_running()
     with subprocess.Popen(argv, start_new_session=True, **options) as process:
         try:
             _REAPER.tell(process.pid, runs=True)
@@ -43,12 +44,18 @@ def started(argv: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[by
 
 
 class _Reaper:
-    """The reaper program; started with the first process, and again if it was lost."""
+    """The reaper program; started before the first process, and again if it was lost."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._pids = set[int]()
         self._program: subprocess.Popen[bytes] | None = None
+
+    def ensure_running(self) -> None:
+        """Called before a process starts: a worker killed in between would otherwise leave it behind."""
+        with self._lock:
+            if self._program is None or self._program.poll() is not None:
+                self._start()
 
     def tell(self, pid: int, *, runs: bool) -> None:
         """Report that a process runs, or has ended."""

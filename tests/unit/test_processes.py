@@ -82,6 +82,12 @@ def until(met: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
+def waits(pid: int) -> bool:
+    """Whether all its threads sleep."""
+    stats = [stat.read_text() for stat in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return all(stat.rpartition(")")[2].split()[0] == "S" for stat in stats)
+
+
 def runs(process: psutil.Process) -> bool:
     """One that has ended and waits to be reaped does not."""
     try:
