@@ -52,6 +52,7 @@ async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Kub
     needs_pods()
     async with Kubernetes(tmp_path_factory.mktemp("kubernetes")) as made:
         await install_definitions(made)
+        await start_keda(made)
         yield made
 
 
@@ -229,8 +230,7 @@ async def test_it_is_installed_upgraded_and_taken_away(release: Release) -> None
 
 
 async def test_workers_come_from_zero_and_go_again(release: Release) -> None:
-    """KEDA's operator starts one for a backlog, and stops it in a scan's middle and at a question."""
-    await start_keda(release.cluster)
+    """KEDA starts a worker for a backlog, and stops it in the middle of a scan and at a question."""
     await release.helm(
         "install",
         autoscaling={"enabled": True, "pollingSeconds": 1, "cooldownSeconds": 5},
@@ -274,7 +274,6 @@ async def test_a_build_is_rolled_out_while_agents_sleep(release: Release) -> Non
     await release.helm(
         "install",
         worker={"kind": "WorkerDeployment", "sunset": {"scaledownDelay": "5s", "deleteDelay": "5s"}},
-        # Without KEDA's operator nothing scales; what it would read is there for each build.
         autoscaling={"enabled": True},
         gateway={"enabled": False},
     )
