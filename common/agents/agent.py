@@ -157,7 +157,7 @@ class Carried(BaseModel):
     memory: dict[str, Any] | None = None
 
     def with_memory(self, memory: BaseModel | None) -> Self:
-        """This with the agent's memory as it is now, plus what newer code wrote and this does not know."""
+        """A copy with the agent's current memory; fields that newer code wrote and this code lacks stay."""
         if memory is None:
             return self.model_copy(update={"memory": None})
         known = type(memory).model_fields

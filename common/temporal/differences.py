@@ -77,9 +77,9 @@ def first_difference(history: Sequence[HistoryEvent], recording: Recording) -> D
 
 
 def lost_question(history: Sequence[HistoryEvent], recording: Recording) -> str:
-    """The id of a request that is about another plan now, or gone; empty where there is none.
+    """The id of a request that the new code would ask about another plan, or not at all; empty if none.
 
-    No replay fails over it, and yet what people have decided about that plan would count no more.
+    Its replay succeeds, but decisions made about the old plan would no longer count.
     """
     done = [each.upsert_workflow_search_attributes_event_attributes for each in history]
     commands = [each for step in recording.steps for each in step.commands]
@@ -88,7 +88,7 @@ def lost_question(history: Sequence[HistoryEvent], recording: Recording) -> str:
 
 
 def _asked(attributes: Any) -> list[tuple[str, str]]:
-    """Id and digest of each request that search attributes name."""
+    """Id and digest of each request in the search attributes."""
     value = attributes.search_attributes.indexed_fields.get(WAITING_FOR.name)
     return parse_waiting_for_approvals(json.loads(value.data)) if value and value.data else []
 

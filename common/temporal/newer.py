@@ -1,7 +1,7 @@
-"""Requests from newer code, which an older worker may be handed while both run side by side.
+"""Requests from newer code that reach an older worker while both run side by side.
 
-It would leave out the fields that it does not know. Of a destructive request the rest is not what people
-approved, so such a one goes back to the queue until a newer worker takes it.
+The older worker would drop the fields it does not know. What is left of a destructive request is not what
+people approved, so the request goes back to the queue until a newer worker takes it.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ _FROM_NEWER: ContextVar[str] = ContextVar("FROM_NEWER", default="")
 
 
 def note_newer(value: Any, data: bytes) -> None:
-    """Take note if `data`, of which `value` was read, is a destructive request with more in it than that."""
+    """Remember if `value` is a destructive request and `data`, its JSON, has fields that `value` lacks."""
     if isinstance(value, BaseModel) and "authorization" in type(value).model_fields:
-        # Unknown fields are kept here, and left out of `value`.
+        # Parsed again with unknown fields kept; `value` was parsed without them.
         everything = type(value).model_validate_json(data, extra="allow")
         _FROM_NEWER.set("" if everything == value else type(value).__name__)
 
 
 def require_known() -> None:
-    """Return if the code of this worker knows every field of the request that the current activity was given.
+    """Return if this worker's code knows every field of the current activity's request.
 
     Raises:
-        ApplicationError: type `NewerRequest`; another worker may take it.
+        ApplicationError: type `NewerRequest`, retryable: another worker may take it.
     """
     if name := _FROM_NEWER.get():
         told = (
