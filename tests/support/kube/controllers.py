@@ -6,6 +6,7 @@ import base64
 import os
 import shutil
 import socket
+from asyncio.subprocess import Process
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -66,7 +67,7 @@ async def install_definitions(cluster: Kubernetes) -> None:
         await cluster.make(yaml.load(file.read_text(), yaml.CSafeLoader))
 
 
-async def start_keda(cluster: Kubernetes) -> None:
+async def start_keda(cluster: Kubernetes) -> Process:
     """Run KEDA's operator as its service account, with its roles.
 
     The operator scales a Deployment between zero and one. More replicas would need KEDA's metrics server,
@@ -82,7 +83,7 @@ async def start_keda(cluster: Kubernetes) -> None:
     config = folder / "kubeconfig"
     config.write_text(cluster.config_of(await cluster.token(KEDA_NAMESPACE, "keda-operator")))
     port = free_port()
-    await cluster.run(
+    operator = await cluster.run(
         "keda-operator",
         *(f"--cert-dir={folder}", f"--metrics-service-bind-address=127.0.0.1:{free_port()}"),
         *("--enable-prometheus-metrics=false", f"--health-probe-bind-address=127.0.0.1:{port}"),
@@ -94,6 +95,7 @@ async def start_keda(cluster: Kubernetes) -> None:
         },
     )
     await eventually(lambda: listens(port), 60)
+    return operator
 
 
 async def start_worker_controller(cluster: Kubernetes) -> None:
