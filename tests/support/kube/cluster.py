@@ -44,6 +44,19 @@ PLACES = {
 MERGE = {"Content-Type": "application/merge-patch+json"}
 
 
+class Patient(httpx.AsyncHTTPTransport):
+    """Asks again when the API server says so, as it does while it takes in a new kind."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        for _ in range(60):
+            response = await super().handle_async_request(request)
+            if response.status_code != httpx.codes.TOO_MANY_REQUESTS:
+                break
+            await response.aclose()
+            await asyncio.sleep(1)
+        return response
+
+
 class Kubernetes:
     """The cluster and its administrator."""
 
@@ -97,7 +110,7 @@ class Kubernetes:
             base_url=f"https://127.0.0.1:{self.port}/",
             headers={"Authorization": f"Bearer {self._token}"},
             # Its certificate is self-signed.
-            verify=False,
+            transport=Patient(verify=False),
             timeout=30,
         )
         self.kubeconfig.write_text(self.config_of(self._token))
