@@ -18,11 +18,10 @@ from common.approval.plan_view import RenderContext, show_plan
 from common.approval.types import ApprovalRequest, DecisionRecord, in_words
 from common.artifacts import ArtifactStore
 from common.client.batches import counts, percent
-from common.client.rows import AgentRow
+from common.client.rows import AgentRow, waits_in_words
 from common.client.view import AgentView
 from common.grammar import in_utc
 from common.hints import command
-from common.temporal import search_attributes
 
 PLAN_LINES = 40
 # More than any plan can have of anything, so it is shown whole.
@@ -58,12 +57,7 @@ def trouble_in_words(row: AgentRow) -> str:
 
 def waits_for(row: AgentRow) -> str:
     """What an agent waits for, in words and without digests."""
-    approvals = search_attributes.parse_waiting_for_approvals(row.waiting_for)
-    if not approvals:
-        return row.waiting_for or ""
-    if search_attributes.is_cut(row.waiting_for):
-        return f"over {len(approvals)} approvals"
-    return "an approval" if len(approvals) == 1 else f"{len(approvals)} approvals"
+    return waits_in_words(row, "an approval", "approvals")
 
 
 def summary(view: AgentView) -> list[tuple[str, str]]:

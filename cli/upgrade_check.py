@@ -21,7 +21,7 @@ from temporalio.converter import DataConverter
 
 from common.agents.kinds import KINDS
 from common.archive.payload_sweep import payloads_in
-from common.failures import advice, place_of
+from common.failures import advice, code_place
 from common.temporal.converter import reason_of
 from common.temporal.differences import Operation, first_difference, lost_question
 from common.temporal.recording import Recording
@@ -188,7 +188,7 @@ def _raised(recording: Recording) -> str:
         if not failure.HasField("cause"):
             break
         failure = failure.cause
-    where = place_of(places)
+    where = code_place(places)
     return advice("; ".join(words))[: MAX_WORDS - len(where) - 20] + where
 
 

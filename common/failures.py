@@ -36,7 +36,7 @@ def advice(words: str) -> str:
     return words
 
 
-def place_of(trace: str) -> str:
+def code_place(trace: str) -> str:
     """Where a traceback leads, as ` (workflows/tidy.py:31)`; the agent's own line before one of the kit."""
     places = _PLACE.findall(trace)
     own = [each for each in places if not each[0].startswith(("workflows/core/", "common/"))] or places

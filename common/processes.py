@@ -68,8 +68,7 @@ class _Reaper:
                     self._start()
 
     def _write(self, text: str) -> None:
-        if self._program is None:
-            raise BrokenPipeError
+        assert self._program is not None
         assert self._program.stdin is not None
         self._program.stdin.write(text.encode())
 

@@ -21,9 +21,8 @@ from common.approval.markdown_view import markdown_html
 from common.approval.plan_parts import ShownPlan
 from common.approval.plan_view import show_plan
 from common.approval.values import facts_in_words, label_of, plain
-from common.client.rows import AgentRow
+from common.client.rows import AgentRow, waits_in_words
 from common.grammar import UnreadableTimeError, in_utc, rounded, zone_named
-from common.temporal import search_attributes
 from common.visible_text import visible
 from gateway.auth.sessions import SignInNeededError
 from gateway.problems import problem_of
@@ -143,12 +142,7 @@ def linked(text: str, names: Iterable[str], base: str) -> Markup:
 
 def waits_for(row: AgentRow) -> str:
     """What an agent waits for, in words and without the digests of approvals."""
-    approvals = search_attributes.parse_waiting_for_approvals(row.waiting_for)
-    if not approvals:
-        return row.waiting_for or ""
-    if search_attributes.is_cut(row.waiting_for):
-        return f"over {len(approvals)} decisions"
-    return "a decision" if len(approvals) == 1 else f"{len(approvals)} decisions"
+    return waits_in_words(row, "a decision", "decisions")
 
 
 def state_words(state: str) -> str:

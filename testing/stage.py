@@ -47,11 +47,14 @@ NOT_NOW = (RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.CANCELLED, RPCStatus
 
 
 async def answer_of(
-    handle: Handle, name: str, result_type: type[Answer], why_not: Callable[[], Awaitable[None]] | None = None
+    handle: Handle,
+    name: str,
+    result_type: type[Answer],
+    require_progress: Callable[[], Awaitable[None]] | None = None,
 ) -> Answer:
     """An agent's answer to a query, retried while it cannot answer.
 
-    Before each retry `why_not` is called, which raises if the agent will never answer.
+    Before each retry `require_progress` is called, which raises if the agent will never answer.
     """
 
     async def find() -> Answer | None:
@@ -60,8 +63,8 @@ async def answer_of(
         except (RPCError, WorkflowQueryFailedError) as error:
             if not is_passing(error):
                 raise
-            if why_not:
-                await why_not()
+            if require_progress:
+                await require_progress()
             return None
         return answer
 
@@ -167,20 +170,23 @@ class Stage:
         Raises:
             AssertionError: the agent's code keeps failing; the message says why.
         """
-        begun: list[int] = []
+        first_attempt: int | None = None
 
-        async def fails_again() -> None:
+        async def require_progress() -> None:
+            nonlocal first_attempt
             described = await handle.describe()
             attempt = described.raw_description.pending_workflow_task.attempt
-            begun.append(attempt)
-            if attempt >= begun[0] + FAILS_AGAIN:
-                for trouble in await self._diagnosis.of(described, datetime.now(UTC)):
-                    code = trouble.cause in (Cause.TASK_FAILS, Cause.UNKNOWN_KIND)
-                    assert not code or NOT_IN_TIME in trouble.words, (
-                        f"{handle.id}: {trouble.words}; {trouble.fix}"
-                    )
+            first_attempt = attempt if first_attempt is None else first_attempt
+            if attempt < first_attempt + FAILS_AGAIN:
+                return
+            for trouble in await self._diagnosis.of(described, datetime.now(UTC)):
+                if (
+                    trouble.cause in (Cause.TASK_FAILS, Cause.UNKNOWN_KIND)
+                    and NOT_IN_TIME not in trouble.words
+                ):
+                    raise AssertionError(f"{handle.id}: {trouble.words}; {trouble.fix}")
 
-        return await answer_of(handle, name, result_type, fails_again)
+        return await answer_of(handle, name, result_type, require_progress)
 
     async def status(self, handle: Handle) -> AgentStatus:
         """What the agent is doing now."""

@@ -17,7 +17,7 @@ from temporalio import workflow
 
 from common.agents.agent import AgentInput
 from common.agents.kinds import KINDS, Kind
-from common.failures import place_of
+from common.failures import code_place
 from workflows.core.agent import Agent
 from workflows.replayer import sandbox
 
@@ -81,7 +81,7 @@ def _in_words(error: BaseException) -> str:
     trace = "".join(traceback.format_exception(error))
     words = error.msg if isinstance(error, SyntaxError) else str(error)
     said = re.sub(r"\. If this is code .*", "", " ".join(words.split()))
-    return f"{type(error).__name__}: {said}{place_of(trace)}"
+    return f"{type(error).__name__}: {said}{code_place(trace)}"
 
 
 def _flaws_of_memory(agent: type) -> Iterator[str]:

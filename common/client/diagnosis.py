@@ -39,7 +39,7 @@ from common.client.trouble import (
     overslept,
 )
 from common.client.view import cause_in_words
-from common.failures import advice, place_of
+from common.failures import advice, code_place
 from common.settings import SettingsError
 from common.temporal.converter import UNREADABLE
 from common.temporal.search_attributes import APPROVAL, MORE
@@ -265,7 +265,7 @@ class Diagnosis:
     async def _in_words(self, failure: Failure) -> str:
         try:
             error = await self._client.data_converter.decode_failure(failure)
-            words, place = cause_in_words(error), place_of(_trace(error))
+            words, place = cause_in_words(error), code_place(_trace(error))
         except UNREADABLE:
             words, place = failure.message, ""
         words, most = advice(" ".join(words.split())), MAX_ERROR - len(place)

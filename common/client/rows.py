@@ -140,6 +140,16 @@ def row_of_info(info: WorkflowExecutionInfo) -> AgentRow:
     )
 
 
+def waits_in_words(row: AgentRow, one: str, many: str) -> str:
+    """What an agent waits for, without digests; its open requests as `one` or as so many of `many`."""
+    approvals = search_attributes.parse_waiting_for_approvals(row.waiting_for)
+    if not approvals:
+        return row.waiting_for or ""
+    if search_attributes.is_cut(row.waiting_for):
+        return f"over {len(approvals)} {many}"
+    return one if len(approvals) == 1 else f"{len(approvals)} {many}"
+
+
 def _agent_of_page(parent: str) -> str:
     """The agent whose batch the page `parent` belongs to, see `page_prefix`; empty for any other parent."""
     return parent.removeprefix(PAGE_PREFIX).rpartition("/")[0] if parent.startswith(PAGE_PREFIX) else ""

@@ -14,7 +14,7 @@ import worker
 import workflows.check_kinds as check_kinds_module
 from activities.batch.listing import BatchListing
 from common.agents.kinds import KINDS, Kind
-from common.failures import advice, place_of
+from common.failures import advice, code_place
 from common.settings import Settings
 from workflows.check_kinds import KindError, check_kinds
 
@@ -152,6 +152,6 @@ def test_the_place_of_an_error_is_the_agents_own_line() -> None:
     """And that of the kit, where no other is known; a library's is none."""
     kit = 'File "/a/workflows/core/calls.py", line 7, in call\n'
     trace = f'File "/a/workflows/tidy.py", line 31, in run\n{kit}File "/lib/json.py", line 1, in dumps\n'
-    assert place_of(trace) == " (workflows/tidy.py:31)"
-    assert place_of(kit) == " (workflows/core/calls.py:7)"
-    assert place_of('File "/lib/json.py", line 1') == ""
+    assert code_place(trace) == " (workflows/tidy.py:31)"
+    assert code_place(kit) == " (workflows/core/calls.py:7)"
+    assert code_place('File "/lib/json.py", line 1') == ""
