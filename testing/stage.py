@@ -88,9 +88,9 @@ class Stage:
         handles: the agents that were started.
     """
 
-    def __init__(self, client: Client, settings: Settings, cached: int = 1000) -> None:
+    def __init__(self, client: Client, settings: Settings) -> None:
         self.client = client
-        self.settings = settings.but(cached_agents=cached)
+        self.settings = settings
         write_alone(settings)
         self.signer = Signer.load(settings, create=True)
         self.authority = Authority.load(settings)

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import unquote
 
-from pydantic import ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
+from common.grammar import PLAIN_NUMBER
 from common.settings.archive import ArchiveSettings
 from common.settings.base import OR_NONE, File, Folder, Group, SettingsError, Whole, complaint, setting
 from common.settings.deployment import DeploymentSettings
@@ -104,8 +105,12 @@ class Settings(Group):
         "Folder of a rehearsal, beyond which nothing is touched. Set by `starter.py rehearse` for its own "
         "worker; do not set it anywhere else.",
     )
-    cached_agents: Whole = setting(
-        "HIBERNAUT_CACHED_AGENTS", "How many agents a worker keeps in memory between steps.", default="1000"
+    # Where the cache lets an agent go whose check runs in the very task, Temporal's SDK (1.35.0) starts the
+    # task over, again and again; a worker has up to a hundred tasks in hand at once.
+    cached_agents: Annotated[int, Field(ge=200, le=10**6), PLAIN_NUMBER] = setting(
+        "HIBERNAUT_CACHED_AGENTS",
+        "How many agents a worker keeps in memory between steps; 200 or more.",
+        default="1000",
     )
     drain_seconds: Whole = setting(
         "HIBERNAUT_DRAIN_SECONDS",

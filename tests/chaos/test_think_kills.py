@@ -47,7 +47,7 @@ async def test_a_call_that_dies_with_its_worker_is_made_again_within_the_budget(
     server: DevServer, settings: Settings
 ) -> None:
     """What was sent counts, answered or not; then the agent asks a human, at most one call past its limit."""
-    stage = Stage(await connect(settings), settings, cached=1000)
+    stage = Stage(await connect(settings), settings)
     stage.agents = [Talker]
     asked, killed = threading.Event(), threading.Event()
 

@@ -60,7 +60,7 @@ def site() -> Iterator[WebServer]:
 @pytest.fixture
 async def stage(settings: Settings, tmp_path: Path, llama: LlamaServer, site: WebServer) -> ThinkersStage:
     """A stage that thinks with the server; its test puts it to work."""
-    stage = ThinkersStage(Stage(await connect(settings), settings, 1000), tmp_path)
+    stage = ThinkersStage(Stage(await connect(settings), settings), tmp_path)
     stage.allow(site)
     stage.think_with(f"{llama.address}/v1")
     return stage

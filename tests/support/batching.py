@@ -30,8 +30,8 @@ BRIEF = Kind("brief", "ends at once", BriefInput, "tests.support.agents.brief:Br
 class BatchStage(Stage):
     """A stage for batches."""
 
-    def __init__(self, client: Client, settings: Settings, cached: int = 1000) -> None:
-        super().__init__(client, settings, cached)
+    def __init__(self, client: Client, settings: Settings) -> None:
+        super().__init__(client, settings)
         self.jobs = Jobs()
         self.artifacts = ArtifactStore.of(settings)
         self.agents = [Batcher, Batch, BatchPage, BriefAgent]

@@ -45,8 +45,8 @@ def prepared(settings: Settings) -> Preconditions:
 class Stage(testing.stage.Stage):
     """A running worker with test doubles, and shortcuts for what a user does."""
 
-    def __init__(self, client: Client, settings: Settings, cached: int) -> None:
-        super().__init__(client, settings, cached)
+    def __init__(self, client: Client, settings: Settings) -> None:
+        super().__init__(client, settings)
         self.world = World(self.authority)
         self.notices = NoticeBoard()
         self.agents: list[type] = [ErrandAgent, PanelAgent]

@@ -13,21 +13,11 @@ from common.temporal.connect import connect
 from tests.support import limits
 from tests.support.stage import Stage
 
-# Where the cache is the point, tests run with one and without; elsewhere the replay in the end is enough.
-CACHE_MATTERS = {"test_kit", "test_approval", "test_payloads", "test_queries", "test_flood"}
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    module = metafunc.module.__name__.rpartition(".")[2]
-    said = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
-    if module in CACHE_MATTERS and "stage" in metafunc.fixturenames and "stage" not in said:
-        metafunc.parametrize("stage", [1000, 0], ids=["cached", "uncached"], indirect=True)
-
 
 @pytest.fixture
-async def stage(request: pytest.FixtureRequest, settings: Settings) -> AsyncIterator[Stage]:
+async def stage(settings: Settings) -> AsyncIterator[Stage]:
     """A stage with a worker at work; its histories are replayed in the end."""
-    stage = Stage(await connect(settings), settings, getattr(request, "param", 1000))
+    stage = Stage(await connect(settings), settings)
     async with stage.at_work():
         yield stage
 
@@ -41,7 +31,7 @@ async def short_histories(
     short = limits.short_histories(30) | limits.QUICK_TASKS | getattr(request, "param", {})
     async with DevServer(settings, ui_port=None, limits=short, scratch=True) as server:
         monkeypatch.setenv("TEMPORAL_ADDRESS", server.address)
-        stage = Stage(await connect(settings), settings, cached=1000)
+        stage = Stage(await connect(settings), settings)
         await stage.work()
         try:
             yield stage

@@ -106,7 +106,7 @@ class Floor(Stage):
 
 @pytest.fixture
 async def floor(settings: Settings, tmp_path: Path) -> AsyncIterator[Floor]:
-    floor = Floor(Stage(await connect(settings), settings, 1000), tmp_path)
+    floor = Floor(Stage(await connect(settings), settings), tmp_path)
     await floor.work()
     try:
         yield floor

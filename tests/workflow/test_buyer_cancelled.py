@@ -85,7 +85,7 @@ class Floor(Stage):
 
 @pytest.fixture
 async def floor(settings: Settings) -> AsyncIterator[Floor]:
-    stage = Floor(await connect(settings), settings, 1000)
+    stage = Floor(await connect(settings), settings)
     async with stage.at_work():
         try:
             yield stage

@@ -52,7 +52,7 @@ async def test_a_secret_is_found_nowhere_where_encryption_is_on(
     histories = []
     async with DevServer(settings, ui_port=None, scratch=True) as server:
         monkeypatch.setenv("TEMPORAL_ADDRESS", server.address)
-        stage = Stage(await connect(settings), settings, 1000)
+        stage = Stage(await connect(settings), settings)
         stage.agents = [KeeperAgent, PanelAgent]
         stage.world.step_text = CANARY + incompressible(150_000)
         await stage.work()

@@ -25,11 +25,11 @@ REFERENCE = ExternalStorageReference.DESCRIPTOR.full_name.encode()
 
 @pytest.fixture(params=["plain", "encrypted"])
 async def stage(request: pytest.FixtureRequest, settings: Settings) -> AsyncIterator[Stage]:
-    """A stage with keys and without, which replays at every task."""
+    """A stage with keys and without."""
     if request.param == "encrypted":
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         (settings.data_dir / "payload.keys").write_text("k1:" + "ab" * 32)
-    stage = Stage(await connect(settings), settings, 0)
+    stage = Stage(await connect(settings), settings)
     async with stage.at_work():
         yield stage
 
@@ -74,6 +74,8 @@ async def test_a_reference_that_cannot_be_followed_does_not_stop_the_agent(stage
     await eventually(lambda: noted(stage, agent, "be brief"))
     refused = [note for note in await stage.notes(agent) if "refused the signal 'tell'" in note]
     assert len(refused) == 7, refused
+    await stage.rest()
+    await stage.work()
     await stage.decide(agent, request, Verdict.REJECT)
     assert (await agent.result())["words"].startswith("approval-1: rejected by ann")
 

@@ -47,7 +47,7 @@ def desk() -> Iterator[WebServer]:
 
 @pytest.fixture
 async def stage(settings: Settings, site: WebServer, desk: WebServer) -> AsyncIterator[ResearchStage]:
-    stage = ResearchStage(await connect(settings), settings, cached=1000)
+    stage = ResearchStage(await connect(settings), settings)
     stage.allow(site, desk)
     async with stage.at_work():
         yield stage

@@ -93,8 +93,8 @@ class Ways:
 class NoticeStage(Stage):
     """A stage whose notices go by the routes of its data folder."""
 
-    def __init__(self, client: Any, settings: Settings, cached: int) -> None:
-        super().__init__(client, settings, cached)
+    def __init__(self, client: Any, settings: Settings) -> None:
+        super().__init__(client, settings)
         self.ways = Ways()
         self.agents = [*self.agents, Courier]
 
@@ -139,7 +139,7 @@ async def stage(settings: Settings, receiver: WebServer) -> AsyncIterator[Notice
     """A stage with a worker at work; every history is replayed in the end."""
     more = Settings.read({"HIBERNAUT_ALLOWED_HOSTS": receiver.host, **WAYS})
     settings = settings.but(fetching=more.fetching, notices=more.notices, slack=more.slack, mail=more.mail)
-    stage = NoticeStage(await connect(settings), settings, cached=1000)
+    stage = NoticeStage(await connect(settings), settings)
     async with stage.at_work():
         yield stage
 

@@ -42,11 +42,11 @@ KEYS = "k1:" + "ab" * 32
 
 
 @pytest.fixture
-async def stage(request: pytest.FixtureRequest, settings: Settings) -> AsyncIterator[Stage]:
+async def stage(settings: Settings) -> AsyncIterator[Stage]:
     """A stage where encryption is on."""
     state = settings.state.but(payload_keys=KEYS, compression="off")
     settings = settings.but(state=state)
-    stage = Stage(await connect(settings), settings, getattr(request, "param", 1000))
+    stage = Stage(await connect(settings), settings)
     stage.agents = [*stage.agents, KeeperAgent, MessagingWorkflow]
     async with stage.at_work(replays=False):
         yield stage
@@ -245,7 +245,6 @@ async def test_what_is_too_large_fails_with_its_reason(stage: Stage, monkeypatch
     assert await state_is(stage, asked, "sleeping")
 
 
-@pytest.mark.parametrize("stage", [0], indirect=True, ids=["uncached"])
 async def test_a_sweep_for_another_service_deletes_nothing(stage: Stage, tmp_path: Path) -> None:
     """Two services with one bucket: to each, the other's agents would look as if they were gone."""
     handle = await sleeping(stage, KeeperInput(rounds=1, say="z" * 200_000))
@@ -292,7 +291,6 @@ async def test_a_sweep_beside_a_working_agent_takes_nothing_it_needs(stage: Stag
         assert (kept.rounds, kept.state_bytes) == (5, 300_000)
 
 
-@pytest.mark.parametrize("stage", [0], indirect=True, ids=["uncached"])
 @pytest.mark.parametrize("rounds", [10, pytest.param(50, marks=pytest.mark.soak)])
 async def test_a_large_state_carried_over_and_over_leaves_only_its_live_copy(
     rounds: int, stage: Stage

@@ -64,7 +64,7 @@ async def stage(request: pytest.FixtureRequest, settings: Settings) -> AsyncIter
     if request.param == "encrypted":
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         (settings.data_dir / "payload.keys").write_text("k1:" + "ab" * 32)
-    stage = PoisonStage(await connect(settings), settings, 1000)
+    stage = PoisonStage(await connect(settings), settings)
     stage.agents.append(PoisonedAgent)
     async with stage.at_work(replays=False):
         yield stage
@@ -263,7 +263,7 @@ async def own_server(
     settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder)})
     async with DevServer(settings, ui_port=None, limits=bounds, scratch=True) as server:
         monkeypatch.setenv("TEMPORAL_ADDRESS", server.address)
-        stage = PoisonStage(await connect(settings), settings, 1000)
+        stage = PoisonStage(await connect(settings), settings)
         async with stage.at_work(replays=replays):
             yield stage
 

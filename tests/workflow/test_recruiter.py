@@ -22,7 +22,7 @@ from workflows.core.history import History
 
 @pytest.fixture
 async def office(settings: Settings, tmp_path: Path) -> AsyncIterator[Office]:
-    office = Office(Stage(await connect(settings), settings, 1000), tmp_path)
+    office = Office(Stage(await connect(settings), settings), tmp_path)
     await office.work()
     try:
         yield office

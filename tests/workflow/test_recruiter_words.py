@@ -30,7 +30,7 @@ async def test_a_model_that_gives_nothing_to_use_ends_no_recruiter(
     settings: Settings, tmp_path: Path
 ) -> None:
     """Its opening is marked as its own; for a reply a fixed text stands in, and a person decides."""
-    office = Office(Stage(await connect(settings), settings, 1000), tmp_path)
+    office = Office(Stage(await connect(settings), settings), tmp_path)
     office.model = Babbles()
     async with office.at_work():
         agent = await office.recruit()

@@ -51,7 +51,7 @@ class SlackStage(Stage):
     """A stage whose notices go to Slack: to a channel, and to each person."""
 
     def __init__(self, client: Any, settings: Settings, slack: SlackServer) -> None:
-        super().__init__(client, settings, 1000)
+        super().__init__(client, settings)
         self.slack = slack
         self.agents = [*self.agents, Courier]
         self.settings.data_dir.mkdir(parents=True, exist_ok=True)

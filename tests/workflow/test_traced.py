@@ -34,13 +34,13 @@ async def stage(
         }
         found = Settings.read({**os.environ, **own})
         with traced(found, "worker"):
-            stage = Stage(await connect(found), found, 0)
+            stage = Stage(await connect(found), found)
             async with stage.at_work():
                 yield stage, collector
 
 
 async def test_a_foreign_trace_header_harms_no_agent(stage: tuple[Stage, Collector]) -> None:
-    """With a signal that nobody can read: the agent goes on, is decided and replays; its trace is whole."""
+    """With a signal that nobody can read: the agent goes on, is replayed and decided; its trace is whole."""
     desk, collector = stage
     agent = await desk.start(ErrandInput())
     request = await desk.asked(agent)
@@ -51,6 +51,8 @@ async def test_a_foreign_trace_header_harms_no_agent(stage: tuple[Stage, Collect
         header=Header(fields={"_tracer-data": FOREIGN}),
     )
     await desk.client.workflow_service.signal_workflow_execution(signal)
+    await desk.rest()
+    await desk.work()
     await desk.decide(agent, request)
     await agent.result()
     spans = ("HandleSignal:tell", "StartWorkflow:errand", "RunWorkflow:errand", "CompleteWorkflow:errand")

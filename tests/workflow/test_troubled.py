@@ -35,7 +35,7 @@ from tests.support.stage import OWNER, Stage, state_is
 @pytest.fixture
 async def stage(settings: Settings) -> AsyncIterator[Stage]:
     """A stage whose agents get into trouble, so that there is nothing to replay."""
-    stage = Stage(await connect(settings), settings, 1000)
+    stage = Stage(await connect(settings), settings)
     stage.agents += [BriefAgent, TroubledAgent]
     async with stage.at_work(replays=False):
         yield stage

@@ -79,7 +79,7 @@ class Rollout:
         )
         client = await connect(self.settings)
         before = self.stages.get(build)
-        stage = self.stages[build] = Stage(client, self.settings.but(deployment=deployment), 1000)
+        stage = self.stages[build] = Stage(client, self.settings.but(deployment=deployment))
         stage.agents, stage.handles = [*agents, Courier], before.handles if before else []
         await stage.work()
         return stage

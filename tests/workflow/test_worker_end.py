@@ -49,7 +49,7 @@ async def test_a_worker_that_does_not_end_is_left(
 ) -> None:
     """It says so, and what it had under way is done by the next."""
     monkeypatch.setattr(worker, "END_SECONDS", 1)
-    stage = Stage(await connect(settings), settings.but(drain_seconds=0), 1000)
+    stage = Stage(await connect(settings), settings.but(drain_seconds=0))
     held = stage.world = Stubborn(stage)
     agent = await stage.start(ErrandInput(steps=1, policy=ApprovalPolicy(approvers=("ann",))))
     built = worker.build(

@@ -60,7 +60,7 @@ class ArchiveStage(Stage):
     """A stage whose worker also archives."""
 
     def __init__(self, client: Any, settings: Settings) -> None:
-        super().__init__(client, settings, 1000)
+        super().__init__(client, settings)
         self.agents = [*self.agents, KeeperAgent, Archivist, Eraser]
 
     def objects(self) -> list[Any]:

@@ -81,9 +81,7 @@ class Desk:
     def __init__(
         self, client: Client, settings: Settings, number: int, tally: Tally, patience: float
     ) -> None:
-        # One desk caches nothing: every task there replays the agent's history.
-        own = settings.but(task_queue=f"desk-{number}")
-        self.stage = Stage(client, own, cached=0 if number == 0 else 1000)
+        self.stage = Stage(client, settings.but(task_queue=f"desk-{number}"))
         self.stage.agents = [ChainAgent]
         self.market = self.stage.world = Market(self.stage.authority)
         self.tally = tally

@@ -72,8 +72,8 @@ class StubbornModel:
 class ContractsStage(Stage):
     """A stage whose activities are the real ones; only people and language models are doubles."""
 
-    def __init__(self, client: Client, settings: Settings, cached: int = 1000) -> None:
-        super().__init__(client, settings, cached)
+    def __init__(self, client: Client, settings: Settings) -> None:
+        super().__init__(client, settings)
         self.artifacts = ArtifactStore.of(settings)
         self.witness = Witness(settings.data_dir / "readings.log")
         self.model: StubbornModel | None = None

@@ -88,7 +88,7 @@ class MarketStage(Stage):
     @classmethod
     @asynccontextmanager
     async def open(cls, settings: Settings, *, replays: bool = True) -> AsyncIterator[Self]:
-        stage = cls(await connect(settings), settings, 1000)
+        stage = cls(await connect(settings), settings)
         async with stage.at_work(replays=replays):
             yield stage
 
