@@ -32,13 +32,13 @@ class UnknownCalendarError(ValueError):
 
 
 class BusinessHours(BaseModel, frozen=True):
-    """Opening hours in local time, on every day that is no weekend and no holiday of `calendar`.
+    """Opening hours in local time, on all days but weekends and the holidays of `calendar`.
 
     `calendar` is a country (`US`), a part of one (`DE-BY`) or a market (`NYSE`, `XNYS`, `ECB`), as the
-    `holidays` library names them. Half days close at the time in the library's name for them
-    (`markets close at 1:00pm`, as for NYSE), or without one at the usual time.
+    `holidays` library names them. Half days close at the time that the library gives in their names
+    (`markets close at 1:00pm`, as for NYSE); where it gives none, at the usual time.
 
-    Whether calendar and zone exist is checked when time is counted, not here: these hours pass through
+    That calendar and time zone exist is only checked when time is counted: these hours pass through
     workflows, which must not read data that changes with releases.
     """
 

@@ -160,15 +160,15 @@ class ItemAsks(BaseModel, frozen=True):
 
 
 class BatchStatus(BaseModel):
-    """How a batch stands, in `AgentStatus.batch`; every number is of items.
+    """The progress of a batch, in `AgentStatus.batch`; numbers count items.
 
-    ``items`` = ``done`` + ``quarantined`` + ``in_flight`` + ``waiting``; ``duplicates`` came besides and are
-    in none of these. ``pace`` is items an hour of time not paused, over the last reports, and ``eta`` follows
-    from it; both None until known. ``stuck`` are up to 20 of those in flight, the longest first;
-    ``set_aside`` up to 20 of the quarantined; ``asking`` how many questions of its agents wait for people.
-    ``pages`` are the ids of the workflows that do the work now; ``results`` the artifacts (JSON lines of
-    `ItemResult`) of those that have ended. ``id`` is the batch id, in the search attribute `AgentBatchId` of
-    everything that belongs to it.
+    ``items`` = ``done`` + ``quarantined`` + ``in_flight`` + ``waiting``; ``duplicates`` are counted in none
+    of these. ``pace`` is items per hour, without pauses, over the last reports; ``eta`` is estimated from it;
+    both are None until known. ``stuck`` lists up to 20 items in flight, the oldest first; ``set_aside`` up to
+    20 quarantined ones. ``asking`` is how many questions of its agents wait for people. ``pages`` are the ids
+    of the workflows at work now, ``results`` the artifacts (JSON lines of `ItemResult`) of those that have
+    ended. ``id`` is the batch id, which everything that belongs to the batch has as search attribute
+    `AgentBatchId`.
     """
 
     id: str

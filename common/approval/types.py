@@ -230,7 +230,7 @@ class ApprovalRequest(BaseModel, frozen=True):
         votes: the approvals so far, each by a different person.
         reminded: how many reminders have gone out.
         escalated: whether those in the policy's `escalate_to` may decide, too.
-        own_policy: what the agent asked for, where the operator's policy asks for more than that; None where
+        own_policy: the policy that the agent asked for, if the operator's policy has raised it; None if
             `policy` is the agent's own.
     """
 

@@ -43,10 +43,10 @@ class AskedItem(ShownQuestion, frozen=True):
 
 
 class AskedPage(BaseModel, frozen=True):
-    """Questions of a batch, by the ids of the agents; `after` is the last of these if more follow.
+    """One page of a batch's questions, ordered by agent id; `after` is the last id if more follow.
 
-    `agents` is how many agents ask in all. Of this page, no worker answers for those `recorded`, whose
-    questions stand as their history has them, nor for those `silent`, whose history does not tell.
+    `agents` counts all agents of the batch with a question. No worker answers for the agents in `recorded`
+    and `silent`: the questions of the first come from their histories, those of the second are unknown.
     """
 
     batch: str
@@ -69,7 +69,7 @@ class Answered(BaseModel, frozen=True):
 
 
 class AllAnswered(BaseModel, frozen=True):
-    """What became of all: how many were counted, refused, or wait for a worker to judge them, and each."""
+    """The outcome of answering all: how many decisions count, are refused, or wait for a worker, and each."""
 
     batch: str
     verdict: Verdict

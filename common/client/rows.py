@@ -78,9 +78,9 @@ class AgentRow(BaseModel):
 class InboxRow(AgentRow):
     """An open request of a running agent; an agent with several is in several rows.
 
-    Those that agents of one batch ask alike are one row, that of the newest; `count` says how many they are.
-    Of the newest rows it is told what is asked: `question` in words, since `asked_at`, who has `decided`, and
-    whether it is `overdue`; `question` is None where that was not looked up, or cannot be read now.
+    Identical requests of one batch share a row, that of the newest; `count` is their number. Only the newest
+    rows have details: the `question`, when it was asked (`asked_at`), who has `decided`, and whether it is
+    `overdue`. Elsewhere, and where the agent cannot be read now, `question` is None.
     """
 
     request_id: str

@@ -41,7 +41,7 @@ class Cause(StrEnum):
 
 
 class Trouble(BaseModel, frozen=True):
-    """One reason why a running agent does not get on; `words` say it in a line, `fix` what to do."""
+    """One reason why a running agent makes no progress: `words` say it in a line, `fix` what to do."""
 
     cause: Cause
     words: str
