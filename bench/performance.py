@@ -1,6 +1,8 @@
 """The tables and plots of docs/performance.md, made from what the benches printed.
 
 python bench/compare.py --json | python bench/performance.py keep compare    keeps a run, with the machine
+python bench/compare.py … --kills 100 --json | python bench/performance.py keep kills
+                                                                             keeps only what the kills did
 python bench/codec.py | python bench/performance.py keep codec               the same
 python bench/performance.py                                                  writes the page from all kept
 """
@@ -21,7 +23,7 @@ from bench.reports import RESULTS, ROOT, Report, keep_or_write, kept_report, pag
 
 PAGE = ROOT / "docs" / "performance.md"
 PICTURE = ROOT / "docs" / "pictures" / "performance.png"
-SCRIPT, COMPARE, CODEC = "performance", "compare", "codec"
+SCRIPT, COMPARE, KILLS, CODEC = "performance", "compare", "kills", "codec"
 # Targets: the kit's CPU and latency relative to the bare SDK, and the size of a 200-step history in `dev`.
 TARGET = 1.1
 MAX_HISTORY_KB = 300
@@ -82,7 +84,7 @@ def rows(report: Report) -> list[Row]:
     return found
 
 
-KILLS = (
+KILL_ROWS = (
     Row("workers killed", ("kills", "kills")),
     Row("agents under way then", ("kills", "agents")),
     Row("steps done twice", ("kills", "steps_twice")),
@@ -122,9 +124,9 @@ def _lines(folder: Path) -> Iterator[str]:
         # A peer has no history to compare.
         cells = (f"{found[each]:.2f}" if each in found else "" for each in names)
         yield f"| `{name}` | {' | '.join(cells)} |"
-    if any(side["kills"] for side in sides.values()):
+    if killed := kept_report(KILLS, folder):
         yield ""
-        yield from _table(sides, KILLS)
+        yield from _table(killed["report"]["sides"], KILL_ROWS)
     codec = kept_report(CODEC, folder)
     if codec:
         found = codec["report"]
@@ -136,6 +138,8 @@ def _lines(folder: Path) -> Iterator[str]:
         )
     yield ""
     yield source(COMPARE, run)
+    if killed:
+        yield source(KILLS, killed)
     if codec:
         yield source(CODEC, codec)
 
@@ -191,9 +195,15 @@ def draw(report: Report, file: Path) -> None:
 def check(report: Report) -> None:
     """Check that a report has every figure of `bench/compare.py`."""
     for side in report["sides"].values():
-        for name in ("start_rate", "wake_ms", "worker_mb", "server_mb", "kills"):
+        for name in ("start_rate", "wake_ms", "worker_mb", "server_mb"):
             side[name]
     report["ratios"], report["left_out"], _steps(report)
+
+
+def check_kills(report: Report) -> None:
+    """Check that workers were killed on every side."""
+    for side in report["sides"].values():
+        side["kills"]["kills"]
 
 
 def misses(folder: Path = RESULTS) -> list[str]:
@@ -225,6 +235,7 @@ def write() -> int:
 if __name__ == "__main__":
     checks = {
         COMPARE: check,
+        KILLS: check_kills,
         CODEC: lambda report: [report[each] for each in ("cpu", "wake_p50", "history_bytes")],
     }
     sys.exit(keep_or_write(__doc__.splitlines()[0], checks, write))

@@ -55,7 +55,10 @@ async def for_agent(id: str) -> AsyncIterator[None]:
     Raises:
         NoSuchAgentError: Temporal does not know the agent, or no agent can have such an id.
     """
-    unknown = NoSuchAgentError(f"there is no agent {id!r}; `starter.py list` shows those there are.")
+    unknown = NoSuchAgentError(
+        f"there is no agent {id!r} in Temporal; `starter.py list` shows those there are, "
+        "and `starter.py find` also the archived ones."
+    )
     if not is_storable(id):
         raise unknown  # a server on PostgreSQL would say that it is unavailable
     try:

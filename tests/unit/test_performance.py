@@ -82,6 +82,20 @@ def test_the_best_of_a_line_is_bold_and_who_was_left_out_is_named(tmp_path: Path
     ]
 
 
+def test_what_kills_did_is_kept_apart_from_what_was_timed(tmp_path: Path) -> None:
+    """They take hours, and time nothing; a run without kills is refused."""
+    keep("compare", json.dumps(REPORT), performance.check, folder=tmp_path)
+    with pytest.raises(TypeError):
+        keep("kills", json.dumps(REPORT), performance.check_kills, folder=tmp_path)
+    assert "workers killed" not in performance.made(tmp_path)
+    killed = {"sides": {"kit": {"kills": {"kills": 100, "steps_twice": 7}}}, "seed": 6}
+    keep("kills", json.dumps(killed), performance.check_kills, folder=tmp_path)
+    made = performance.made(tmp_path)
+    assert "| workers killed | 100 |" in made
+    assert "| steps done twice | 7 |" in made
+    assert "seed 6" in made
+
+
 def test_what_many_need_grows_with_them_and_is_what_one_costs_times_their_number() -> None:
     """Writes in the busiest hour, shards as a power of two, room for those that ended."""
     need = Need(1_000_000, COST, Assumed())
