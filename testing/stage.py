@@ -32,6 +32,7 @@ from common.client.trouble import NOT_IN_TIME, Cause
 from common.settings import Settings
 from common.temporal import search_attributes
 from common.temporal.connect import data_converter
+from common.temporal.sandbox import TOO_EARLY
 from testing.waiting import eventually
 from workflows.replayer import ATTEMPTS, DEADLOCK, replayer, workflow_classes
 
@@ -75,8 +76,8 @@ def is_passing(error: RPCError | WorkflowQueryFailedError) -> bool:
     """Whether the error is transient: the agent could not answer just then."""
     if isinstance(error, RPCError):
         return error.status in NOT_NOW
-    # On a busy machine, replaying its history may take over two seconds.
-    return DEADLOCK in str(error)
+    # On a busy machine, replaying its history may take over two seconds, and a query may overtake a task.
+    return DEADLOCK in str(error) or TOO_EARLY in str(error)
 
 
 class Stage:

@@ -1,10 +1,16 @@
-"""The sandbox that agents run in: the SDK's, except for four things.
+"""The sandbox that agents run in: the SDK's, except for five things.
 
 An agent answers no query while one of its local activities runs. The SDK would answer at once, and the answer
 would end the workflow task: the local activity's result is then delivered in the next task, together with
 whatever arrived meanwhile. A replay has no queries, and delivers the result in the task that scheduled the
 activity. An agent for which that order matters could never be replayed. The server keeps unanswered queries
 open, and asks again right after the task.
+
+No events reach an agent with a query, before the task that they are for has begun. While that task waits for
+a busy worker, the server may send a query first, with the events; the SDK would apply them at the time of the
+task before. A replay applies them at the time of their own task: an agent that had set a deadline by the
+earlier time could never be replayed again. The query fails, the SDK forgets the agent's state, and the task
+brings it back from history.
 
 Which workflow a payload belongs to is determined outside the sandbox. The SDK enters the sandbox three or
 four times for each payload to find that out, which was a quarter of a worker's CPU. The codec and the store
@@ -44,6 +50,8 @@ from common.temporal.converter import BEGINNING, refused
 _PREPARED: set[type] = set()
 # The id of a query sent as a task of its own, which the server would not send again.
 ALONE = "legacy_query"
+# The failure of a query that brought events whose task has not begun.
+TOO_EARLY = "it was asked ahead of a task; ask again"
 
 
 class AgentSandbox(SandboxedWorkflowRunner):
@@ -66,6 +74,8 @@ class _Instance:
         self._run = run
         self._arguments = arguments
         self._local: set[int] = set()
+        # The task of the last activation: how long history was, in events and bytes, and when the task began.
+        self._length, self._size, self._began = 0, 0, 0
         self._context = WorkflowSerializationContext(namespace=info.namespace, workflow_id=info.workflow_id)
         self._target = StorageDriverStoreContext(
             target=StorageDriverWorkflowInfo(
@@ -94,6 +104,10 @@ class _Instance:
             unanswered = WorkflowActivationCompletion()
             unanswered.successful.SetInParent()
             return unanswered
+        if self._is_ahead(act):
+            early = WorkflowActivationCompletion()
+            early.failed.failure.message = TOO_EARLY
+            return early
         try:
             completion = self._run.activate(act)
         finally:
@@ -105,6 +119,19 @@ class _Instance:
             if command.HasField("schedule_local_activity"):
                 self._local.add(command.schedule_local_activity.seq)
         return completion
+
+    def _is_ahead(self, act: WorkflowActivation) -> bool:
+        """Whether its events are for a task that has not begun, which no field of an activation says.
+
+        The beginning of a task has a later time and a longer history than that of the task before. Both are
+        compared, because a server's clock may be set back.
+        """
+        began = act.timestamp.ToNanoseconds()
+        more = self._length and act.history_length > self._length
+        if more and not act.is_replaying and act.history_size_bytes == self._size and began <= self._began:
+            return any(not job.HasField("query_workflow") for job in act.jobs)
+        self._length, self._size, self._began = act.history_length, act.history_size_bytes, began
+        return False
 
     def get_serialization_context(self, command_info: CommandInfo | None) -> SerializationContext | None:
         if _stays(command_info):
