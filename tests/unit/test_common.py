@@ -40,7 +40,7 @@ def settings(**environment: str) -> Settings:
     [
         ("HIBERNAUT_MODEL", "oracle"),
         ("HIBERNAUT_UNSIGNED", "yes"),
-        ("HIBERNAUT_CACHED_AGENTS", "199"),
+        ("HIBERNAUT_CACHED_AGENTS", "499"),
         ("HIBERNAUT_ENCRYPTION", "true"),
         ("HIBERNAUT_HTTP", "8080"),
         ("HIBERNAUT_PUBLIC_URL", "http://agents.example.com"),
