@@ -74,8 +74,8 @@ class _Instance:
         self._run = run
         self._arguments = arguments
         self._local: set[int] = set()
-        # The task of the last activation: how long history was, in events and bytes, and when the task began.
-        self._length, self._size, self._began = 0, 0, 0
+        # Of the last activation: the length of its history, in events and bytes, and the time.
+        self._length, self._size, self._time = 0, 0, 0
         self._context = WorkflowSerializationContext(namespace=info.namespace, workflow_id=info.workflow_id)
         self._target = StorageDriverStoreContext(
             target=StorageDriverWorkflowInfo(
@@ -104,7 +104,10 @@ class _Instance:
             unanswered = WorkflowActivationCompletion()
             unanswered.successful.SetInParent()
             return unanswered
-        if self._is_ahead(act):
+        if not self._is_ahead(act):
+            self._length, self._size = act.history_length, act.history_size_bytes
+            self._time = act.timestamp.ToNanoseconds()
+        elif any(not job.HasField("query_workflow") for job in act.jobs):
             early = WorkflowActivationCompletion()
             early.failed.failure.message = TOO_EARLY
             return early
@@ -121,17 +124,17 @@ class _Instance:
         return completion
 
     def _is_ahead(self, act: WorkflowActivation) -> bool:
-        """Whether its events are for a task that has not begun, which no field of an activation says.
+        """Whether history has events for a task that has not begun, which no field of an activation says.
 
-        The beginning of a task has a later time and a longer history than that of the task before. Both are
+        A task that begins has a later time than the task before, and a history of more bytes. Both are
         compared, because a server's clock may be set back.
         """
-        began = act.timestamp.ToNanoseconds()
-        more = self._length and act.history_length > self._length
-        if more and not act.is_replaying and act.history_size_bytes == self._size and began <= self._began:
-            return any(not job.HasField("query_workflow") for job in act.jobs)
-        self._length, self._size, self._began = act.history_length, act.history_size_bytes, began
-        return False
+        return (
+            not act.is_replaying
+            and 0 < self._length < act.history_length
+            and act.history_size_bytes == self._size
+            and act.timestamp.ToNanoseconds() <= self._time
+        )
 
     def get_serialization_context(self, command_info: CommandInfo | None) -> SerializationContext | None:
         if _stays(command_info):
