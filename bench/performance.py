@@ -2,7 +2,7 @@
 
 python bench/compare.py --json | python bench/performance.py keep compare    keeps a run, with the machine
 python bench/compare.py … --kills 100 --json | python bench/performance.py keep kills
-                                                                             keeps only what the kills did
+                                                                             the same, to show what kills did
 python bench/codec.py | python bench/performance.py keep codec               the same
 python bench/performance.py                                                  writes the page from all kept
 """

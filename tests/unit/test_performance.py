@@ -83,7 +83,7 @@ def test_the_best_of_a_line_is_bold_and_who_was_left_out_is_named(tmp_path: Path
 
 
 def test_what_kills_did_is_kept_apart_from_what_was_timed(tmp_path: Path) -> None:
-    """They take hours, and time nothing; a run without kills is refused."""
+    """They take long, and time nothing; a run without kills is refused."""
     keep("compare", json.dumps(REPORT), performance.check, folder=tmp_path)
     with pytest.raises(TypeError):
         keep("kills", json.dumps(REPORT), performance.check_kills, folder=tmp_path)
