@@ -36,6 +36,8 @@ HISTORY_SAMPLE = 5
 SETTLE_SECONDS = 0.5
 # Temporal's server considers a worker gone after this long without a poll.
 GIVEN_UP_SECONDS = 11.0
+# Sides whose workers are killed at the same time: what is counted is no time, and much of it is waiting.
+KILLED_AT_ONCE = 2
 
 
 class Comparison:
@@ -87,10 +89,10 @@ class Comparison:
                 await self._weigh(each, life, ids)
             self._tell(f"{steps} steps")
         if options.kills:
-            for each in self._all:
-                chance = random.Random(options.seed)  # noqa: S311 - it has to repeat
-                each.figures.kills = await Kills(each, self._folder, chance).run(options.kills)
-                self._tell(f"{each.name}: {each.figures.kills}")
+            at_once = asyncio.Semaphore(KILLED_AT_ONCE)
+            async with asyncio.TaskGroup() as group:
+                for each in self._all:
+                    group.create_task(self._kill_workers(each, at_once))
         return {each.name: each.figures.summary(options.steps) for each in self._all}
 
     def _in_turn(self, blocks: Sequence[int]) -> Sequence[tuple[Contender, int]]:
@@ -137,6 +139,12 @@ class Comparison:
             await each.side.start_worker()
             await each.side.wake(id)
             each.figures.after_kill.append((perf_counter() - before) * 1000)
+
+    async def _kill_workers(self, each: Contender, at_once: asyncio.Semaphore) -> None:
+        async with at_once:
+            chance = random.Random(self._options.seed)  # noqa: S311 - it has to repeat
+            each.figures.kills = await Kills(each, self._folder, chance).run(self._options.kills)
+        self._tell(f"{each.name}: {each.figures.kills}")
 
     async def _weigh(self, each: Contender, life: Life, ids: Sequence[str]) -> None:
         if isinstance(each.side, TemporalSide):
