@@ -13,6 +13,7 @@ from cli.commands import archiving, deciding, operating, showing, starting, stee
 from cli.commands.shared import ending
 from cli.options import Commands
 from cli.output import CommandError, ExitCode, say, say_as_json
+from common.exiting import exit_now
 from common.settings import SettingsError
 from common.version import VERSION
 
@@ -77,10 +78,7 @@ def command() -> NoReturn:
     gc.set_threshold(50_000, 20, 20)
     # The caller may have closed them; the next opened file must not get their descriptors.
     sys.stdout, sys.stderr = (each or open(os.devnull, "w") for each in (sys.stdout, sys.stderr))  # noqa: SIM115
-    exit_code = main()
-    sys.stderr.flush()
-    # The SDK's threads can crash an interpreter that is shutting down.
-    os._exit(exit_code)
+    exit_now(main())
 
 
 if __name__ == "__main__":

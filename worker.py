@@ -96,6 +96,7 @@ from common.artifacts import ArtifactStore
 from common.client.builds import Builds
 from common.client.live_workers import KINDS_TOLD
 from common.database import check_database, database_place
+from common.exiting import exit_now
 from common.failures import NOT_STARTED
 from common.health import Health
 from common.mail import MAILROOM, MailroomRequest
@@ -463,8 +464,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # The SDK's threads can crash an interpreter that is shutting down.
-    os._exit(code)
+    exit_now(main())

@@ -19,6 +19,7 @@ from cli.children import start_child
 from cli.cluster.cluster import Cluster
 from cli.dev_server import DevServer
 from common.approval.signing import Signer
+from common.exiting import exit_now
 from common.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -134,7 +135,4 @@ def end_with(main: Callable[[], int]) -> NoReturn:
         code: object = main()
     except SystemExit as early:
         code = early.code
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # The SDK's threads can crash an interpreter that is shutting down.
-    os._exit(code if isinstance(code, int) else 0)
+    exit_now(code if isinstance(code, int) else 0)

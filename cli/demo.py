@@ -28,6 +28,7 @@ from common.artifacts import ArtifactStore
 from common.client.client import AgentClient
 from common.client.tokens import operator_token
 from common.client.view import AgentView
+from common.exiting import exit_now
 from common.files import write_atomically
 from common.roots import EVERYBODY
 from common.settings import Settings, SettingsError
@@ -181,7 +182,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    exit_code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(exit_code)
+    exit_now(main())

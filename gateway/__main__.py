@@ -16,6 +16,7 @@ from typing import Any
 
 import uvicorn
 
+from common.exiting import exit_now
 from common.settings import Settings, SettingsError
 from common.telemetry.logs import open_logs
 from common.telemetry.spans import traced
@@ -82,8 +83,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # The SDK's threads can crash an interpreter that is shutting down.
-    os._exit(code)
+    exit_now(main())

@@ -15,6 +15,7 @@ from bench.peers.batching import BatchAgent, Sleeper
 from bench.peers.batching_types import Jobs, Nap
 from common.agents.kinds import KINDS, Kind
 from common.approval.signing import Signer
+from common.exiting import exit_now
 from common.settings import Settings
 from common.temporal.connect import connect
 from workflows.batch_page import BatchPage
@@ -41,5 +42,4 @@ async def work(settings: Settings) -> None:
 
 if __name__ == "__main__":
     asyncio.run(work(Settings.read(os.environ)))
-    # The SDK's threads can crash an interpreter that is shutting down.
-    os._exit(0)
+    exit_now(0)

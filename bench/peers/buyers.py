@@ -25,6 +25,7 @@ from bench.harness import READY
 from bench.peers.fleet import Fleet
 from bench.peers.market import Journal, PriceBoard, WatchedBroker
 from common.approval.signing import Authority
+from common.exiting import exit_now
 from common.settings import Settings
 from common.temporal.connect import connect
 from workflows.buyer import Buyer
@@ -117,5 +118,4 @@ async def work(journal: Path, market: SharedMarket, settings: Settings) -> None:
 
 if __name__ == "__main__":
     asyncio.run(work(Path(sys.argv[1]), SharedMarket.load(Path(sys.argv[2])), Settings.read(os.environ)))
-    # The SDK's threads can crash an interpreter that is shutting down.
-    os._exit(0)
+    exit_now(0)

@@ -21,6 +21,7 @@ from activities.decisions import DecisionChecks
 from activities.delivery.notices import Notices
 from common.agents.agent import AgentInput
 from common.approval.signing import Authority
+from common.exiting import exit_now
 from common.settings import Settings
 from common.temporal.connect import connect
 from common.temporal.waiting_proxy import WaitingProxy
@@ -161,5 +162,4 @@ async def work(folder: Path, settings: Settings) -> None:
 
 if __name__ == "__main__":
     asyncio.run(work(Path(sys.argv[1]), Settings.read(os.environ)))
-    # The SDK's threads can crash an interpreter that is shutting down.
-    os._exit(0)
+    exit_now(0)

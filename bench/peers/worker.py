@@ -23,6 +23,7 @@ from bench.peers.effects import Effects
 from bench.peers.kit import KitAgent
 from bench.peers.tasks import BareDeeds, KitDeeds, Steps
 from common.approval.signing import Authority
+from common.exiting import exit_now
 from common.settings import Settings
 from common.temporal.connect import connect
 from common.temporal.waiting_proxy import WaitingProxy
@@ -80,5 +81,4 @@ if __name__ == "__main__":
     # Each on its usual event loop: ours on uvloop, the SDK's samples on asyncio's.
     run = uvloop.run if sys.argv[1] == "kit" else asyncio.run
     run(work(sys.argv[1], Settings.read(os.environ)))
-    # The SDK's threads can crash an interpreter that is shutting down.
-    os._exit(0)
+    exit_now(0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import sys
 from pathlib import Path
 
 from cli.children import NotStartedError
@@ -15,6 +14,7 @@ from cli.dev import Stack, locked
 from cli.dev_server import free_port
 from cli.output import CommandError, ExitCode, say
 from common.approval.signing import Signer
+from common.exiting import exit_now
 from common.settings import Settings, SettingsError
 from common.temporal.codec import prepare
 
@@ -68,7 +68,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stderr.flush()
-    # The SDK's threads can crash an interpreter that is shutting down.
-    os._exit(code)
+    exit_now(main())

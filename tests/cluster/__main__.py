@@ -19,6 +19,7 @@ from cli.cluster.cluster import Cluster
 from cli.cluster.postgres import binaries
 from cli.output import say
 from common.approval.signing import Signer
+from common.exiting import exit_now
 from common.settings import Settings
 from tests.support.limits import QUICK_TASKS
 
@@ -73,6 +74,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    os._exit(code)
+    exit_now(main())

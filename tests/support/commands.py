@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import starter
+from common.exiting import exit_now
 from tests.support.patience import wait_longer
 
 # Modules that nearly all commands import; the fork server must not start threads.
@@ -78,6 +79,4 @@ def _command(words: tuple[str, ...], environment: dict[str, str], folder: str, p
     if patient:
         wait_longer()
     sys.argv = ["starter.py", *words]
-    code = starter.main()
-    sys.stderr.flush()
-    os._exit(code)
+    exit_now(starter.main())

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import starter
+from common.exiting import exit_now
 from tests.support.commands import LOADED
 
 # These commands run in a normal process: they start things like a user does, or read what was just written.
@@ -79,7 +80,7 @@ def _run(client: socket.socket, size: int, descriptors: list[int]) -> None:
     code = starter.main()
     sys.stderr.flush()
     client.sendall(bytes([code]))
-    os._exit(code)
+    exit_now(code)
 
 
 if __name__ == "__main__":

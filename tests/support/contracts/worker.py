@@ -15,6 +15,7 @@ from activities.calls.interceptor import ReliableReports
 from activities.contracts.activities import Contracts
 from activities.contracts.records import Audit
 from common.artifacts import ArtifactStore
+from common.exiting import exit_now
 from common.settings import Settings
 from common.temporal.connect import connect
 from tests.support.contracts.stage import Witness
@@ -52,5 +53,4 @@ async def work(witness: Witness, settings: Settings) -> None:
 
 if __name__ == "__main__":
     asyncio.run(work(SlowWitness(Path(sys.argv[1]), float(sys.argv[2])), Settings.read(os.environ)))
-    # The SDK's threads can crash an interpreter that is shutting down.
-    os._exit(0)
+    exit_now(0)

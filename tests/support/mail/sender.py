@@ -21,6 +21,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.mail.outbox import Outbox
 from activities.mail.smtp import SmtpServer
+from common.exiting import exit_now
 from common.mail import Sent
 from tests.support.mail.desk import MailDesk, approved, letter
 
@@ -78,4 +79,4 @@ async def send(folder: Path, port: int) -> Sent:
 if __name__ == "__main__":
     arm(sys.argv[3])
     print(asyncio.run(send(Path(sys.argv[1]), int(sys.argv[2]))).model_dump_json(), flush=True)
-    os._exit(0)
+    exit_now(0)

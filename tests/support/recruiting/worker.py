@@ -23,6 +23,7 @@ from activities.recruiting.understanding import OUTPUTS
 from common.agent_files import AgentFiles
 from common.approval.signing import Authority
 from common.artifacts import ArtifactStore
+from common.exiting import exit_now
 from common.settings import Settings
 from common.temporal.connect import connect
 from tests.support.recruiting.outbox import LedgerOutbox
@@ -60,5 +61,4 @@ async def work(outbox: LedgerOutbox, settings: Settings) -> None:
 
 if __name__ == "__main__":
     asyncio.run(work(LedgerOutbox(Path(sys.argv[1])), Settings.read(os.environ)))
-    # The SDK's threads can crash an interpreter that is shutting down.
-    os._exit(0)
+    exit_now(0)
