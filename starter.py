@@ -13,7 +13,7 @@ from cli.commands import archiving, deciding, operating, showing, starting, stee
 from cli.commands.shared import ending
 from cli.options import Commands
 from cli.output import CommandError, ExitCode, say, say_as_json
-from common.exiting import exit_now
+from common.lifecycle import exit_now
 from common.settings import SettingsError
 from common.version import VERSION
 

@@ -96,9 +96,8 @@ from common.artifacts import ArtifactStore
 from common.client.builds import Builds
 from common.client.live_workers import KINDS_TOLD
 from common.database import check_database, database_place
-from common.exiting import exit_now
-from common.failures import NOT_STARTED
 from common.health import Health
+from common.lifecycle import NOT_STARTED, WORKER_READY, exit_now
 from common.mail import MAILROOM, MailroomRequest
 from common.notices.routes import Routes
 from common.object_store import open_store
@@ -400,7 +399,7 @@ async def work(settings: Settings) -> None:
         async with workers[0], workers[1]:
             await open_mailroom(client, settings)
             tune_gc()
-            print("worker ready", file=sys.stderr, flush=True)
+            print(WORKER_READY, file=sys.stderr, flush=True)
             health.ready = True
             await stopped.wait()
             health.ready = False

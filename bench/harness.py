@@ -15,16 +15,17 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
+from temporalio.worker import Worker
+
+from activities.calls.interceptor import ReliableReports
 from cli.children import start_child
 from cli.cluster.cluster import Cluster
 from cli.dev_server import DevServer
 from common.approval.signing import Signer
-from common.exiting import exit_now
+from common.lifecycle import WORKER_READY, exit_now
 from common.settings import Settings
 
 ROOT = Path(__file__).parents[1]
-# What a worker prints to stderr once it is ready.
-READY = "worker ready"
 
 Report = TypeVar("Report")
 
@@ -122,11 +123,21 @@ async def started_worker(command: Sequence[str], environment: Mapping[str, str],
         RuntimeError: the worker ended before it was ready.
     """
     worker = await start_worker(command, environment, log)
-    while READY not in (said := await asyncio.to_thread(log.read_text)):
+    while WORKER_READY not in (said := await asyncio.to_thread(log.read_text)):
         if worker.returncode is not None:
             raise RuntimeError(f"the worker ended: {said[-500:]}")
         await asyncio.sleep(0.1)
     return worker
+
+
+async def work_until_stopped(worker: Worker, reports: ReliableReports) -> None:
+    """Run a worker in this process, say that it is ready, and end it gracefully on SIGTERM."""
+    stopped = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    async with worker:
+        print(WORKER_READY, file=sys.stderr, flush=True)
+        await stopped.wait()
+    await reports.drain(5)
 
 
 def end_with(main: Callable[[], int]) -> NoReturn:

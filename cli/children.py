@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cli.output import say
-from common.failures import NOT_STARTED
+from common.lifecycle import NOT_STARTED
 
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 30.0

@@ -28,8 +28,8 @@ from common.artifacts import ArtifactStore
 from common.client.client import AgentClient
 from common.client.tokens import operator_token
 from common.client.view import AgentView
-from common.exiting import exit_now
 from common.files import write_atomically
+from common.lifecycle import exit_now
 from common.roots import EVERYBODY
 from common.settings import Settings, SettingsError
 from common.temporal.connect import StackAddress

@@ -32,12 +32,12 @@ from common.client.errors import AgentClientError
 from common.client.tokens import operator_token
 from common.database import check_database
 from common.files import write_atomically
+from common.lifecycle import GATEWAY_READY, WORKER_READY
 from common.settings import Settings, keep_private
 from common.settings.state import CopyPlace
 from common.temporal.codec import load_codec, prepare
 from common.temporal.connect import StackAddress
 
-WORKER_READY, GATEWAY_READY = "worker ready", "gateway ready"
 GATEWAY_ENDS_WITHIN = 10.0
 # Short: whoever stops the stack waits for its workers, and no other worker takes over.
 DRAIN_SECONDS = 20

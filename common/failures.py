@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-# Starts the line in which a worker says why it does not start; other processes share its log.
-NOT_STARTED = "this worker does not start: "
 # The SDK sandbox's message for a call that would not be deterministic in a replay.
 _RESTRICTED = re.compile(
     r"Cannot access ([\w.]+?)(\.__call__)? from inside a workflow\.( If this .*?pass through\.)?"

@@ -16,14 +16,13 @@ from typing import Any
 
 import uvicorn
 
-from common.exiting import exit_now
+from common.lifecycle import GATEWAY_READY, exit_now
 from common.settings import Settings, SettingsError
 from common.telemetry.logs import open_logs
 from common.telemetry.spans import traced
 from gateway.app import build_from
 from gateway.http_protocol import PromptH11Protocol
 
-READY = "gateway ready"
 OPTIONS: dict[str, Any] = {
     "log_config": None,
     # Approval links are secrets, and an access log would contain them.
@@ -51,7 +50,7 @@ async def serve(settings: Settings) -> None:
     if http.web_ui:
         listeners.append(_listener("HIBERNAUT_CODEC_ORIGIN", *http.web_ui_address))
     server = uvicorn.Server(uvicorn.Config(await build_from(settings), **OPTIONS))
-    print(f"{READY} at http://{http.host}:{http.port}", file=sys.stderr, flush=True)
+    print(f"{GATEWAY_READY} at http://{http.host}:{http.port}", file=sys.stderr, flush=True)
     await server.serve(sockets=listeners)
 
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 
 import worker
 from activities.calls.interceptor import ReliableReports
 from activities.delivery.notices import Notices
 from activities.starts import StartChecks
-from bench.harness import READY
+from bench.harness import work_until_stopped
 from bench.peers.batching import BatchAgent, Sleeper
 from bench.peers.batching_types import Jobs, Nap
 from common.agents.kinds import KINDS, Kind
 from common.approval.signing import Signer
-from common.exiting import exit_now
+from common.lifecycle import exit_now
 from common.settings import Settings
 from common.temporal.connect import connect
 from workflows.batch_page import BatchPage
@@ -28,16 +27,12 @@ async def work(settings: Settings) -> None:
     KINDS[SLEEPER.name] = SLEEPER
     client = await connect(settings)
     reports = ReliableReports(client)
-    stopped = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     signer = Signer.load(settings)
     objects = [Jobs(), StartChecks(signer), Notices(), *worker.batch_objects(client, settings)]
     workflows = [BatchAgent, Sleeper, BatchPage]
-    async with worker.build(client, settings, reports=reports, workflows=workflows, objects=objects):
-        worker.tune_gc()
-        print(READY, flush=True)
-        await stopped.wait()
-    await reports.drain(5)
+    built = worker.build(client, settings, reports=reports, workflows=workflows, objects=objects)
+    worker.tune_gc()
+    await work_until_stopped(built, reports)
 
 
 if __name__ == "__main__":

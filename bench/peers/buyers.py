@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import sys
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -21,11 +20,11 @@ from activities.preconditions import Preconditions
 from activities.quotes.quotes import Quotes
 from activities.trading.orders import Orders
 from activities.trading.paper_faults import Faults
-from bench.harness import READY
+from bench.harness import work_until_stopped
 from bench.peers.fleet import Fleet
 from bench.peers.market import Journal, PriceBoard, WatchedBroker
 from common.approval.signing import Authority
-from common.exiting import exit_now
+from common.lifecycle import exit_now
 from common.settings import Settings
 from common.temporal.connect import connect
 from workflows.buyer import Buyer
@@ -108,12 +107,8 @@ async def work(journal: Path, market: SharedMarket, settings: Settings) -> None:
         Orders(broker, authority),
         Preconditions(settings, broker.market_open),
     ]
-    stopped = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
-    async with worker.build(client, settings, reports=reports, workflows=[Buyer], objects=objects):
-        print(READY, flush=True)
-        await stopped.wait()
-    await reports.drain(5)
+    built = worker.build(client, settings, reports=reports, workflows=[Buyer], objects=objects)
+    await work_until_stopped(built, reports)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -19,15 +18,15 @@ from activities.calls.heartbeats import heartbeats
 from activities.calls.interceptor import ReliableReports
 from activities.decisions import DecisionChecks
 from activities.delivery.notices import Notices
+from bench.harness import work_until_stopped
 from common.agents.agent import AgentInput
 from common.approval.signing import Authority
-from common.exiting import exit_now
+from common.lifecycle import exit_now
 from common.settings import Settings
 from common.temporal.connect import connect
 from common.temporal.waiting_proxy import WaitingProxy
 from workflows.core.agent import LONG, READ, Agent, CallPolicy
 
-READY = "worker ready"
 BEGUN, ENDED = "begun", "ended"
 # Activity slots of a worker: as many as the bench has errands at once.
 SLOTS = 1000
@@ -146,18 +145,13 @@ async def work(folder: Path, settings: Settings) -> None:
     reports = ReliableReports(client)
     errands = Errands(folder)
     watching = asyncio.create_task(errands.watch())
-    stopped = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     objects = [errands, DecisionChecks(Authority.load(settings)), Notices()]
     built = worker.build(
         client, settings, reports=reports, workflows=[ErrandRunner], objects=objects, slots=SLOTS
     )
-    async with built:
-        worker.tune_gc()
-        print(READY, file=sys.stderr, flush=True)
-        await stopped.wait()
+    worker.tune_gc()
+    await work_until_stopped(built, reports)
     watching.cancel()
-    await reports.drain(5)
 
 
 if __name__ == "__main__":

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import psutil
 
-from bench.harness import READY, start_worker
+from bench.harness import start_worker
 from bench.peers.market import Journal
 from cli.children import end_child
+from common.lifecycle import WORKER_READY
 
 STOPPED_WITHIN = 5.0
 
@@ -31,7 +32,7 @@ class Member:
     @property
     def ready(self) -> bool:
         """Whether it is running, and may be killed or suspended."""
-        return self.process.returncode is None and not self.spared and READY in self.log.read_text()
+        return self.process.returncode is None and not self.spared and WORKER_READY in self.log.read_text()
 
 
 class Fleet:

@@ -14,7 +14,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-READY = "worker ready"
+from common.lifecycle import WORKER_READY
+
 Handler = Callable[..., Awaitable[Any]]
 
 
@@ -41,7 +42,7 @@ async def serve(socket: Path, handlers: Mapping[str, Handler]) -> None:
             task.add_done_callback(answering.discard)
 
     async with await asyncio.start_unix_server(connected, socket):
-        print(READY, flush=True)
+        print(WORKER_READY, flush=True)
         await stopped.wait()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 from datetime import timedelta
 
@@ -17,13 +16,13 @@ import worker
 from activities.calls.interceptor import ReliableReports
 from activities.decisions import DecisionChecks
 from activities.delivery.notices import Notices
-from bench.harness import READY
+from bench.harness import work_until_stopped
 from bench.peers.bare import BareAgent
 from bench.peers.effects import Effects
 from bench.peers.kit import KitAgent
 from bench.peers.tasks import BareDeeds, KitDeeds, Steps
 from common.approval.signing import Authority
-from common.exiting import exit_now
+from common.lifecycle import exit_now
 from common.settings import Settings
 from common.temporal.connect import connect
 from common.temporal.waiting_proxy import WaitingProxy
@@ -66,15 +65,10 @@ async def work(side: str, settings: Settings) -> None:
     """Work until SIGTERM."""
     client = await connect(settings, proxy=WaitingProxy() if side == "kit" else None)
     reports = ReliableReports(client)
-    stopped = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     built = kit_worker(client, settings, reports) if side == "kit" else bare_worker(client, settings)
-    async with built:
-        if side == "kit":
-            worker.tune_gc()
-        print(READY, flush=True)
-        await stopped.wait()
-    await reports.drain(5)
+    if side == "kit":
+        worker.tune_gc()
+    await work_until_stopped(built, reports)
 
 
 if __name__ == "__main__":

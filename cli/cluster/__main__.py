@@ -14,7 +14,7 @@ from cli.dev import Stack, locked
 from cli.dev_server import free_port
 from cli.output import CommandError, ExitCode, say
 from common.approval.signing import Signer
-from common.exiting import exit_now
+from common.lifecycle import exit_now
 from common.settings import Settings, SettingsError
 from common.temporal.codec import prepare
 

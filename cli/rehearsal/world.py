@@ -22,6 +22,7 @@ from cli.dev_server import DevServer, DevServerError
 from cli.output import CommandError, ExitCode
 from common.approval.floors import policy_file, write_alone
 from common.approval.signing import Signer
+from common.lifecycle import WORKER_READY
 from common.settings import (
     ArchiveSettings,
     HttpSettings,
@@ -36,7 +37,6 @@ from common.settings import (
 from common.temporal.connect import StackAddress
 
 ROOT = Path(__file__).parents[2]
-WORKER_READY = "worker ready"
 READY_WITHIN = 90.0
 # Fire timers at once: by default the server checks every second, and that adds up over hundreds.
 LIMITS = {"history.timerProcessorMaxTimeShift": '"10ms"', "history.defaultWorkflowTaskTimeout": '"5s"'}

@@ -19,7 +19,7 @@ from cli.cluster.cluster import Cluster
 from cli.cluster.postgres import binaries
 from cli.output import say
 from common.approval.signing import Signer
-from common.exiting import exit_now
+from common.lifecycle import exit_now
 from common.settings import Settings
 from tests.support.limits import QUICK_TASKS
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import starter
-from common.exiting import exit_now
+from common.lifecycle import exit_now
 from tests.support.patience import wait_longer
 
 # Modules that nearly all commands import; the fork server must not start threads.

@@ -21,9 +21,9 @@ from cli.children import end_child, start_child
 from cli.dev_server import DevServer, free_port
 from common.approval.floors import policy_file, write_alone
 from common.client.tokens import Scope, TokenFile
+from common.lifecycle import GATEWAY_READY, WORKER_READY
 from common.settings import Settings
 from common.temporal.connect import connect
-from gateway.__main__ import READY
 from testing.fixtures import open_all
 from testing.waiting import eventually
 from tests.support.limits import QUICK_TASKS
@@ -53,7 +53,7 @@ class Machines:
         """Start a worker with a new data folder."""
         log = self.folder / machine / "worker.log"
         self.workers[machine] = await self._start(machine, log, str(ROOT / "worker.py"))
-        await eventually(lambda: "worker ready" in log.read_text(), every=0.1)
+        await eventually(lambda: WORKER_READY in log.read_text(), every=0.1)
 
     async def working_for(self, id: str, activity: str) -> str | None:
         """A machine whose worker is running this activity of an agent."""
@@ -78,7 +78,7 @@ class Machines:
         token = tokens.add(PERSON, [Scope.OPERATOR])
         log = self.folder / machine / "gateway.log"
         await self._start(machine, log, "-m", "gateway", HIBERNAUT_HTTP=f"127.0.0.1:{port}")
-        await eventually(lambda: READY in log.read_text(), every=0.1)
+        await eventually(lambda: GATEWAY_READY in log.read_text(), every=0.1)
         client = httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {token}"}, timeout=30
         )

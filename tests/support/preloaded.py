@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 import starter
-from common.exiting import exit_now
+from common.lifecycle import exit_now
 from tests.support.commands import LOADED
 
 # These commands run in a normal process: they start things like a user does, or read what was just written.

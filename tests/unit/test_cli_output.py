@@ -24,8 +24,8 @@ from common.approval.types import ApprovalPolicy, ApprovalRequest
 from common.client.rows import row_of_info
 from common.client.view import AgentView
 from common.client.visibility import quote
-from common.failures import NOT_STARTED
 from common.key_ring import KeyRing
+from common.lifecycle import NOT_STARTED
 from common.names import UnusableValueError
 from common.notices.types import Delivery, Notice, NoticeEvent
 from gateway import pages

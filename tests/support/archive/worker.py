@@ -31,6 +31,7 @@ from common.approval.signing import Signer
 from common.archive.anchor import ArchiveAnchor
 from common.archive.chain import Chain, get_checked
 from common.archive.layout import RECORD, ArchiveRecord, Head
+from common.lifecycle import WORKER_READY
 from common.object_store import ObjectStore, StoredObject, StoreUnavailableError, open_store
 from common.settings import Settings
 from common.temporal.connect import connect
@@ -168,7 +169,7 @@ async def work() -> None:
         ],
     )
     async with built:
-        print("worker ready", file=sys.stderr, flush=True)
+        print(WORKER_READY, file=sys.stderr, flush=True)
         await asyncio.Event().wait()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 import time
 from pathlib import Path
@@ -14,8 +13,9 @@ import worker
 from activities.calls.interceptor import ReliableReports
 from activities.contracts.activities import Contracts
 from activities.contracts.records import Audit
+from bench.harness import work_until_stopped
 from common.artifacts import ArtifactStore
-from common.exiting import exit_now
+from common.lifecycle import exit_now
 from common.settings import Settings
 from common.temporal.connect import connect
 from tests.support.contracts.stage import Witness
@@ -43,12 +43,7 @@ async def work(witness: Witness, settings: Settings) -> None:
         Contracts(artifacts, settings.model, witness) if isinstance(each, Contracts) else each
         for each in worker.all_activity_objects(client, settings)
     ]
-    stopped = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
-    async with worker.build(client, settings, reports=reports, objects=objects):
-        print("worker ready", file=sys.stderr, flush=True)
-        await stopped.wait()
-    await reports.drain(5)
+    await work_until_stopped(worker.build(client, settings, reports=reports, objects=objects), reports)
 
 
 if __name__ == "__main__":

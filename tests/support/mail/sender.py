@@ -21,7 +21,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.mail.outbox import Outbox
 from activities.mail.smtp import SmtpServer
-from common.exiting import exit_now
+from common.lifecycle import exit_now
 from common.mail import Sent
 from tests.support.mail.desk import MailDesk, approved, letter
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 from pathlib import Path
 
@@ -20,17 +19,16 @@ from activities.llm.runner import ModelRunner
 from activities.recruiting.activities import RecruitingActivities
 from activities.recruiting.sending import LetterActivities
 from activities.recruiting.understanding import OUTPUTS
+from bench.harness import work_until_stopped
 from common.agent_files import AgentFiles
 from common.approval.signing import Authority
 from common.artifacts import ArtifactStore
-from common.exiting import exit_now
+from common.lifecycle import exit_now
 from common.settings import Settings
 from common.temporal.connect import connect
 from tests.support.recruiting.outbox import LedgerOutbox
 from tests.support.stage import prepared
 from workflows.recruiter.recruiter import Recruiter
-
-READY = "worker ready"
 
 
 async def work(outbox: LedgerOutbox, settings: Settings) -> None:
@@ -50,13 +48,9 @@ async def work(outbox: LedgerOutbox, settings: Settings) -> None:
         LetterActivities(artifacts, authority, outbox),
         ModelActivities(ModelRunner(settings, artifacts, outputs=OUTPUTS), authority),
     ]
-    stopped = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
-    async with worker.build(client, settings, reports=reports, workflows=[Recruiter], objects=objects):
-        worker.tune_gc()
-        print(READY, flush=True)
-        await stopped.wait()
-    await reports.drain(5)
+    built = worker.build(client, settings, reports=reports, workflows=[Recruiter], objects=objects)
+    worker.tune_gc()
+    await work_until_stopped(built, reports)
 
 
 if __name__ == "__main__":

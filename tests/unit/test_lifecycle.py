@@ -1,4 +1,4 @@
-"""`common/exiting.py`: the end of every program."""
+"""`common/lifecycle.py`: the end of every program."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-ENDING = "import sys; from common.exiting import exit_now; {}; exit_now(7)"
+ENDING = "import sys; from common.lifecycle import exit_now; {}; exit_now(7)"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""How a process that has used Temporal's SDK ends."""
+"""What a program says when it starts, and how it ends."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ import os
 import sys
 from contextlib import suppress
 from typing import NoReturn
+
+# On stderr: whoever starts one of these waits for the line in its log.
+WORKER_READY, GATEWAY_READY = "worker ready", "gateway ready"
+# Starts the line in which a worker says why it does not start; other processes share its log.
+NOT_STARTED = "this worker does not start: "
 
 
 def exit_now(code: int) -> NoReturn:
