@@ -55,5 +55,5 @@ async def server(programs: None, session_settings: Settings) -> AsyncIterator[Cl
 @pytest.fixture
 async def stage(settings: Settings) -> AsyncIterator[Stage]:
     """A worker with the agents that tests use."""
-    async with Stage(await connect(settings), settings, 100).at_work() as stage:
+    async with Stage(await connect(settings), settings).at_work() as stage:
         yield stage

@@ -31,7 +31,7 @@ async def test_sleepers_wake_from_a_backup(
     async with Cluster(folder / "first") as cluster:
         await cluster.set_up({**cluster.environment(), "HIBERNAUT_DATA_DIR": str(tmp_path)})
         monkeypatch.setenv("TEMPORAL_ADDRESS", cluster.address)
-        async with Stage(await connect(settings), settings, 100).at_work(replays=False) as stage:
+        async with Stage(await connect(settings), settings).at_work(replays=False) as stage:
             asleep = await stage.start(ErrandInput(sleep=timedelta(days=3)))
             asking = await stage.start(ErrandInput())
             request = await stage.asked(asking)
@@ -48,7 +48,7 @@ async def test_sleepers_wake_from_a_backup(
         subprocess.run(["chown", "-R", f"{ACCOUNT}:", second / "postgres"], check=True)
     async with Cluster(second) as cluster:
         monkeypatch.setenv("TEMPORAL_ADDRESS", cluster.address)
-        async with Stage(await connect(settings), settings, 100).at_work(replays=False) as stage:
+        async with Stage(await connect(settings), settings).at_work(replays=False) as stage:
             client = stage.client
             for agent in (asleep, asking):
                 stage.handles.append(client.get_workflow_handle(agent.id))

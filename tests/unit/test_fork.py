@@ -109,7 +109,7 @@ async def test_a_mark_that_cannot_be_read_lets_nothing_run(environment: Activity
 
 def test_a_request_is_like_one_that_asks_for_the_same_of_another_agent() -> None:
     """Whoever's the envelopes are; another recipient, another plan or another node is another request."""
-    plan = OutreachPlan.model_construct(role="cook", leave_out=())
+    plan = OutreachPlan.model_construct(role="cook", leave_out=())  # type: ignore[call-arg]
 
     def request(key: str, candidate: str = "c1", **more: Any) -> SendOutreach:
         letter = Outgoing(candidate=candidate, kind=LetterKind.FIRST)

@@ -20,7 +20,7 @@ class Reports(ReliableReports):
     """Keeps what would be sent to Temporal."""
 
     def __init__(self) -> None:
-        super().__init__(None)  # type: ignore[arg-type] - it sends nothing
+        super().__init__(None)  # it sends nothing
         self.sent: list[Exception | None] = []
 
     def report(self, task_token: bytes, outcome: Any, error: Exception | None) -> None:
