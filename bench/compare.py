@@ -64,7 +64,8 @@ class Comparison:
         self._tell("all asleep")
         singly = min(WARM_SAMPLE, options.agents // 3)
         for each, count in self._in_turn(shares(singly)):
-            ids = self._taken(each, count)
+            # Of thousands, a worker has only the newest in memory.
+            ids = self._taken(each, count, newest=True)
             async with self._metered(each, each.figures.life.waking, count):
                 each.figures.warm += [await each.side.wake(id) for id in ids]
             await self._weigh(each, each.figures.life, ids)
@@ -103,10 +104,11 @@ class Comparison:
             for each in (self._all if number % 2 == 0 else self._all[::-1])
         ]
 
-    def _taken(self, each: Contender, count: int) -> list[str]:
-        """Take `count` sleeping agents; the caller wakes them."""
+    def _taken(self, each: Contender, count: int, *, newest: bool = False) -> list[str]:
+        """Take `count` sleeping agents, the oldest unless said; the caller wakes them."""
         asleep = self._asleep[each.name]
-        ids, asleep[:count] = asleep[:count], []
+        taken = slice(len(asleep) - count, None) if newest else slice(count)
+        ids, asleep[taken] = asleep[taken], []
         return ids
 
     async def _warm_up(self, each: Contender) -> None:
