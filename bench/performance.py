@@ -1,6 +1,8 @@
 """The tables and plots of docs/performance.md, made from what the benches printed.
 
 python bench/compare.py --json | python bench/performance.py keep compare    keeps a run, with the machine
+python bench/compare.py --agents 10000 --longer --json | python bench/performance.py keep asleep
+                                                                             the same, with many more asleep
 python bench/compare.py … --kills 100 --json | python bench/performance.py keep kills
                                                                              the same, to show what kills did
 python bench/codec.py | python bench/performance.py keep codec               the same
@@ -23,7 +25,8 @@ from bench.reports import RESULTS, ROOT, Report, keep_or_write, kept_report, pag
 
 PAGE = ROOT / "docs" / "performance.md"
 PICTURE = ROOT / "docs" / "pictures" / "performance.png"
-SCRIPT, COMPARE, KILLS, CODEC = "performance", "compare", "kills", "codec"
+SCRIPT = "performance"
+COMPARE, ASLEEP, KILLS, CODEC = "compare", "asleep", "kills", "codec"
 # Targets: the kit's CPU and latency relative to the bare SDK, and the size of a 200-step history in `dev`.
 TARGET = 1.1
 MAX_HISTORY_KB = 300
@@ -115,15 +118,15 @@ def _lines(folder: Path) -> Iterator[str]:
     yield ""
     yield f"![CPU, wake-ups and bytes of each side](pictures/{PICTURE.name})"
     yield ""
-    yield f"Over `{BASE}`, in the same run (a rate over 1 is better, all else worse):"
-    yield ""
-    names = list(next(iter(report["ratios"].values()), {}))
-    yield f"| | {' | '.join(name.replace('_', ' ') for name in names)} |"
-    yield f"| --- |{' ---: |' * len(names)}"
-    for name, found in report["ratios"].items():
-        # A peer has no history to compare.
-        cells = (f"{found[each]:.2f}" if each in found else "" for each in names)
-        yield f"| `{name}` | {' | '.join(cells)} |"
+    yield from _ratios(report)
+    if asleep := kept_report(ASLEEP, folder):
+        many = asleep["report"]
+        yield ""
+        yield f"With {many['agents']:,} agents of each side asleep, in a run of its own:"
+        yield ""
+        yield from _table(many["sides"], rows(many))
+        yield ""
+        yield from _ratios(many)
     if killed := kept_report(KILLS, folder):
         yield ""
         yield from _table(killed["report"]["sides"], KILL_ROWS)
@@ -138,10 +141,24 @@ def _lines(folder: Path) -> Iterator[str]:
         )
     yield ""
     yield source(COMPARE, run)
+    if asleep:
+        yield source(ASLEEP, asleep)
     if killed:
         yield source(KILLS, killed)
     if codec:
         yield source(CODEC, codec)
+
+
+def _ratios(report: Report) -> Iterator[str]:
+    yield f"Over `{BASE}`, in the same run (a rate over 1 is better, all else worse):"
+    yield ""
+    names = list(next(iter(report["ratios"].values()), {}))
+    yield f"| | {' | '.join(name.replace('_', ' ') for name in names)} |"
+    yield f"| --- |{' ---: |' * len(names)}"
+    for name, found in report["ratios"].items():
+        # A peer has no history to compare.
+        cells = (f"{found[each]:.2f}" if each in found else "" for each in names)
+        yield f"| `{name}` | {' | '.join(cells)} |"
 
 
 def _table(sides: dict[str, Any], lines: Sequence[Row]) -> Iterator[str]:
@@ -235,6 +252,7 @@ def write() -> int:
 if __name__ == "__main__":
     checks = {
         COMPARE: check,
+        ASLEEP: check,
         KILLS: check_kills,
         CODEC: lambda report: [report[each] for each in ("cpu", "wake_p50", "history_bytes")],
     }

@@ -82,6 +82,17 @@ def test_the_best_of_a_line_is_bold_and_who_was_left_out_is_named(tmp_path: Path
     ]
 
 
+def test_a_run_with_many_more_asleep_has_a_table_of_its_own(tmp_path: Path) -> None:
+    keep("compare", json.dumps(REPORT), performance.check, folder=tmp_path)
+    assert "of each side asleep, in a run of its own" not in performance.made(tmp_path)
+    many = {**REPORT, "agents": 10_000, "sides": {"kit": side(11, 60), "bare": side(22, 30)}, "seed": 7}
+    keep("asleep", json.dumps(many), performance.check, folder=tmp_path)
+    made = performance.made(tmp_path)
+    assert "With 10,000 agents of each side asleep, in a run of its own:" in made
+    assert "| agents a second until asleep | 11 | **22** |" in made
+    assert "seed 7" in made
+
+
 def test_what_kills_did_is_kept_apart_from_what_was_timed(tmp_path: Path) -> None:
     """They take long, and time nothing; a run without kills is refused."""
     keep("compare", json.dumps(REPORT), performance.check, folder=tmp_path)
