@@ -301,7 +301,7 @@ def build(
         activities=activity_methods(all_activity_objects(client, settings) if objects is None else objects),
         activity_executor=ThreadPoolExecutor(SLOTS, thread_name_prefix="activity"),
         max_concurrent_activities=slots,
-        workflow_runner=sandbox(),
+        workflow_runner=sandbox(client),
         interceptors=[
             *interceptors(),
             reports,

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from typing import Self
 
-from temporalio.client import WorkflowHistory
+from temporalio.client import Client, WorkflowHistory
 from temporalio.converter import DataConverter
 from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.worker import Interceptor, Replayer, WorkflowReplayResult, WorkflowRunner
@@ -19,7 +19,7 @@ from common.temporal.code_snapshot import snapshot_code
 from common.temporal.fork_header import ForkHeader
 from common.temporal.guard import PayloadGuard
 from common.temporal.recording import Recording, RecordingSandbox
-from common.temporal.sandbox import AgentSandbox
+from common.temporal.sandbox import AgentSandbox, ended_by
 from workflows.archivist import Archivist, Eraser
 from workflows.batch_page import BatchPage
 from workflows.core.ending import EndNotifier
@@ -48,10 +48,10 @@ def workflow_classes() -> list[type]:
     ]
 
 
-def sandbox() -> AgentSandbox:
-    """The sandbox for agents, on a worker and in every replay; it keeps the code as it is now."""
+def sandbox(client: Client | None = None) -> AgentSandbox:
+    """The sandbox for agents, on a worker with its client and in replays; it keeps the code as it is now."""
     snapshot_code("workflows")
-    return AgentSandbox(RESTRICTIONS)
+    return AgentSandbox(RESTRICTIONS, ended_by(client)) if client else AgentSandbox(RESTRICTIONS)
 
 
 def interceptors() -> list[Interceptor]:

@@ -10,7 +10,8 @@ No events reach an agent with a query, before the task that they are for has beg
 a busy worker, the server may send a query first, with the events; the SDK would apply them at the time of the
 task before. A replay applies them at the time of their own task: an agent that had set a deadline by the
 earlier time could never be replayed again. The query fails, the SDK forgets the agent's state, and the task
-brings it back from history.
+brings it back from history. An agent that was terminated meanwhile has no next task and is not replayed for
+one: it gets the events, and answers. Only the server knows which of both it is.
 
 Which workflow a payload belongs to is determined outside the sandbox. The SDK enters the sandbox three or
 four times for each payload to find that out, which was a quarter of a worker's CPU. The codec and the store
@@ -25,23 +26,28 @@ class, which the server refuses from such a worker: the task would fail again an
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Callable
+from concurrent.futures import CancelledError
+from datetime import timedelta
 from functools import cache
 from typing import Any, cast
 
 from temporalio.api.enums.v1 import CommandType
 from temporalio.bridge.proto.workflow_activation import WorkflowActivation
 from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
+from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.converter import (
     SerializationContext,
     StorageDriverStoreContext,
     StorageDriverWorkflowInfo,
     WorkflowSerializationContext,
 )
+from temporalio.service import RPCError
 from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails
 from temporalio.worker._command_aware_visitor import CommandInfo
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 from temporalio.workflow import Info, _Definition
 
 from common.temporal.converter import BEGINNING, refused
@@ -52,10 +58,43 @@ _PREPARED: set[type] = set()
 ALONE = "legacy_query"
 # The failure of a query that brought events whose task has not begun.
 TOO_EARLY = "it was asked ahead of a task; ask again"
+# The SDK gives an activation two seconds.
+ENDED_KNOWN_WITHIN = timedelta(seconds=1)
+# Whether the run of an agent, given by both ids, has ended; called in a thread, as it blocks.
+HasEnded = Callable[[str, str], bool]
+
+
+def ended_by(client: Client) -> HasEnded:
+    """Asks the server, on the event loop that runs now; if it does not answer in time: not ended."""
+    loop = asyncio.get_running_loop()
+
+    async def asked(id: str, run_id: str) -> bool:
+        handle = client.get_workflow_handle(id, run_id=run_id)
+        return (
+            await handle.describe(rpc_timeout=ENDED_KNOWN_WITHIN)
+        ).status != WorkflowExecutionStatus.RUNNING
+
+    def ask(id: str, run_id: str) -> bool:
+        answer = asyncio.run_coroutine_threadsafe(asked(id, run_id), loop)
+        try:
+            return answer.result(ENDED_KNOWN_WITHIN.total_seconds())
+        except (RPCError, TimeoutError, CancelledError):
+            answer.cancel()
+            return False
+
+    return ask
+
+
+def _unknown(id: str, run_id: str) -> bool:
+    return False
 
 
 class AgentSandbox(SandboxedWorkflowRunner):
     """Runs each workflow in a sandbox of its own."""
+
+    def __init__(self, restrictions: SandboxRestrictions, has_ended: HasEnded = _unknown) -> None:
+        super().__init__(restrictions)
+        self.has_ended = has_ended
 
     def prepare_workflow(self, defn: _Definition) -> None:
         """Check that a workflow can run here, once per process: every worker and replay asks for it."""
@@ -65,14 +104,17 @@ class AgentSandbox(SandboxedWorkflowRunner):
 
     def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
         """An instance of a workflow."""
-        instance = _Instance(super().create_instance(det), det.info, _arguments_of(det.defn.run_fn))
+        run, arguments = super().create_instance(det), _arguments_of(det.defn.run_fn)
+        instance = _Instance(run, det.info, arguments, self.has_ended)
         return cast(WorkflowInstance, instance)
 
 
 class _Instance:
-    def __init__(self, run: WorkflowInstance, info: Info, arguments: range) -> None:
+    def __init__(self, run: WorkflowInstance, info: Info, arguments: range, has_ended: HasEnded) -> None:
         self._run = run
         self._arguments = arguments
+        self._has_ended = has_ended
+        self._ids = info.workflow_id, info.run_id
         self._local: set[int] = set()
         # Of the last activation: the length of its history, in events and bytes, and the time.
         self._length, self._size, self._time = 0, 0, 0
@@ -107,7 +149,7 @@ class _Instance:
         if not self._is_ahead(act):
             self._length, self._size = act.history_length, act.history_size_bytes
             self._time = act.timestamp.ToNanoseconds()
-        elif any(not job.HasField("query_workflow") for job in act.jobs):
+        elif any(not job.HasField("query_workflow") for job in act.jobs) and not self._has_ended(*self._ids):
             early = WorkflowActivationCompletion()
             early.failed.failure.message = TOO_EARLY
             return early

@@ -68,7 +68,7 @@ class Stage(testing.stage.Stage):
             task_queue=self.settings.task_queue,
             workflows=self.agents,
             activities=worker.activity_methods(self.objects()),
-            workflow_runner=sandbox(),
+            workflow_runner=sandbox(self.client),
             interceptors=interceptors(),
             max_cached_workflows=self.settings.cached_agents,
             no_remote_activities=True,

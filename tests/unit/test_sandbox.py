@@ -41,10 +41,16 @@ def run() -> Run:
 
 
 @pytest.fixture
-def instance(run: Run) -> _Instance:
+def ended() -> list[tuple[str, str]]:
+    """The ids of the runs that have ended."""
+    return []
+
+
+@pytest.fixture
+def instance(run: Run, ended: list[tuple[str, str]]) -> _Instance:
     """An agent at the end of its first task."""
     info: Any = SimpleNamespace(workflow_id="a", run_id="r", workflow_type="errand", namespace="default")
-    instance = _Instance(run, info, range(0, 2))  # type: ignore[arg-type]
+    instance = _Instance(run, info, range(0, 2), lambda *ids: ids in ended)  # type: ignore[arg-type]
     instance.activate(activation(3, 500, BEGAN, "initialize_workflow"))
     run.jobs.clear()
     return instance
@@ -56,6 +62,14 @@ def test_events_that_come_with_a_query_wait_for_their_task(run: Run, instance: _
     assert (early.failed.failure.message, run.jobs) == (TOO_EARLY, [])
     begun = instance.activate(activation(9, 900, BEGAN + 2, "resolve_activity"))
     assert (begun.HasField("successful"), run.jobs) == (True, ["resolve_activity"])
+
+
+def test_an_agent_that_was_terminated_gets_what_no_task_will_bring(
+    run: Run, instance: _Instance, ended: list[tuple[str, str]]
+) -> None:
+    ended.append(("a", "r"))
+    assert instance.activate(activation(8, 500, BEGAN, "resolve_activity")).HasField("successful")
+    assert run.jobs == ["resolve_activity"]
 
 
 @pytest.mark.parametrize(

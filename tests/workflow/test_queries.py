@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from datetime import timedelta
 
 import pytest
 from temporalio import activity
@@ -17,7 +18,7 @@ from common.approval.types import Verdict
 from common.temporal.sandbox import ALONE, _Instance
 from testing.waiting import eventually
 from tests.support.agents.doubles import ErrandInput
-from tests.support.stage import Stage
+from tests.support.stage import Stage, noted, state_is
 
 
 class Meeting(DecisionChecks):
@@ -86,3 +87,15 @@ async def test_a_query_amidst_a_check_is_answered_after_it(
             break
         await stage.rest()
     assert meeting.left.is_set()
+
+
+async def test_an_agent_answers_that_was_terminated_before_it_saw_its_last_events(stage: Stage) -> None:
+    """No task will bring it what came while no worker ran; every query does, however often."""
+    agent = await stage.start(ErrandInput(sleep=timedelta(days=3)))
+    await eventually(lambda: state_is(stage, agent, "sleeping"))
+    await stage.rest()
+    await agent.signal("tell", "hurry")
+    await agent.terminate("from outside")
+    await stage.work()
+    for _ in range(2):
+        assert await noted(stage, agent, "was told: hurry")
