@@ -78,9 +78,10 @@ class Comparison:
                 count = min(COLD_SAMPLE, len(self._asleep[each.name]) // 2)
                 each.figures.cold = [await each.side.wake(id) for id in self._taken(each, count)]
             self._tell("woken after the worker's death")
-        for each, count in self._in_turn(shares(len(self._asleep[self._all[0].name]))):
+        together = min(options.together, len(self._asleep[self._all[0].name]))
+        for each, count in self._in_turn(shares(together)):
             await self._wake_at_once(each, count)
-        self._tell("all woken")
+        self._tell("woken at once")
         for steps in options.longer:
             for each, count in self._in_turn(shares(options.few)):
                 life = each.figures.longer.setdefault(steps, Life())
@@ -212,6 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sides", nargs="+", choices=NAMES, default=NAMES, help="who takes part")
     parser.add_argument("--agents", type=int, default=1000, help="agents of each side that sleep at once")
     parser.add_argument("--steps", type=int, default=3, help="steps of each before the approval")
+    parser.add_argument("--together", type=int, default=2000, help="how many at most are woken at once")
     parser.add_argument("--longer", type=int, nargs="*", default=[50, 200], help="more numbers of steps")
     parser.add_argument("--few", type=int, default=20, help="agents of each side with so many steps")
     parser.add_argument("--deaths", type=int, default=3, help="workers of each side that die over sleepers")

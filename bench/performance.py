@@ -71,7 +71,7 @@ def rows(report: Report) -> list[Row]:
         Row("wake-up not in the worker's memory p50, ms", ("cold_wake_ms", "p50")),
         Row("wake-up not in the worker's memory p99, ms", ("cold_wake_ms", "p99")),
         Row("worker killed, another started, first answer, s", ("after_kill_ms",), scale=1e-3),
-        Row("agents a second, all woken at once", ("bulk_rate",), less=False),
+        Row("agents a second, woken at once", ("bulk_rate",), less=False),
         Row("memory of the worker, all asleep, MB", ("worker_mb",)),
         Row("memory of servers and databases, all asleep, MB", ("server_mb",)),
         Row("the same before the first agent, MB", ("server_mb_before",)),
