@@ -18,7 +18,6 @@ from activities.calls.heartbeats import heartbeats
 from activities.calls.interceptor import ReliableReports
 from activities.decisions import DecisionChecks
 from activities.delivery.notices import Notices
-from bench.harness import work_until_stopped
 from common.agents.agent import AgentInput
 from common.approval.signing import Authority
 from common.lifecycle import exit_now
@@ -26,6 +25,9 @@ from common.settings import Settings
 from common.temporal.connect import connect
 from common.temporal.waiting_proxy import WaitingProxy
 from workflows.core.agent import LONG, READ, Agent, CallPolicy
+
+with workflow.unsafe.imports_passed_through():
+    from bench.harness import work_until_stopped
 
 BEGUN, ENDED = "begun", "ended"
 # Activity slots of a worker: as many as the bench has errands at once.
