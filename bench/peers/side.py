@@ -164,7 +164,8 @@ class KitSide(TemporalSide):
         super().__init__(client, settings, server)
         write_alone(settings)
         self._signer = Signer.load(settings, create=True)
-        self._agent_client = AgentClient(client, self.settings, self._signer)
+        unlimited = self.settings.but(working_agents=None)
+        self._agent_client = AgentClient(client, unlimited, self._signer)
         self._digest = digest(Plan().model_dump(mode="json"))
 
     async def start(self, id: str, steps: int, local: bool = False) -> None:
