@@ -222,10 +222,10 @@ async def test_it_is_installed_upgraded_and_taken_away(release: Release) -> None
     assert len(before) == len(after) == 1
     assert not before & after
     [old], [new] = before, after
-    happened = release.kubelet.happened
-    assert happened.index(f"{new} ready") < happened.index(f"{old} asked to end")
     # Helm is done once the new one is ready; the old one drains.
     await eventually(lambda: old in release.kubelet.ended, 60)
+    happened = release.kubelet.happened
+    assert happened.index(f"{new} ready") < happened.index(f"{old} asked to end")
     assert release.kubelet.ended[old] == 0
 
     await approve(agents, "sleeper")
