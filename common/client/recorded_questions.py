@@ -102,7 +102,7 @@ async def _asked_in(event: HistoryEvent, owner: str, reader: DataConverter) -> l
             return []
         told = await _decoded(marker.details["result"], Told, reader)
         with suppress(ValueError):
-            if told and (request := told.request(owner, event.event_time.ToDatetime(UTC))):
+            if told and (request := told.request(owner)):
                 return [request]
         return []
     if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:

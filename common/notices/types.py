@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
@@ -151,21 +150,21 @@ class Told(BaseModel, frozen=True):
 
         It stays in history for as long as the agent lives, so what can be derived is left out.
         """
-        told = request.model_dump(mode="json", exclude_defaults=True, exclude={"asked_at"})
+        told = request.model_dump(mode="json", exclude_defaults=True)
         known = {"digest": digest(request.plan), "origin": request.digest, "requester": owner}
         return self.model_copy(
             update={"asked": {name: value for name, value in told.items() if value != known.get(name)}}
         )
 
-    def request(self, owner: str, at: datetime) -> ApprovalRequest | None:
-        """The new request of the agent of `owner`, as of that time; None if it is not about a new one.
+    def request(self, owner: str) -> ApprovalRequest | None:
+        """The new request of the agent of `owner`; None if it is not about a new one.
 
         Raises:
             ValueError: it cannot be read.
         """
         if self.asked is None:
             return None
-        known = {"digest": digest(self.asked.get("plan")), "requester": owner, "asked_at": at, **self.asked}
+        known = {"digest": digest(self.asked.get("plan")), "requester": owner, **self.asked}
         return ApprovalRequest.model_validate({"origin": known["digest"], **known})
 
 

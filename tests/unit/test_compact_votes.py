@@ -98,8 +98,8 @@ def test_a_question_is_all_that_is_written_of_it_where_nobody_else_was_told() ->
     )
     for told in (Told(elsewhere=False), Told(elsewhere=False, gap="nobody may"), Told(courier="notice:1")):
         asked = told.tells_of(request, "bob")
-        assert (b"asked" in to_json(asked)) == (told != Told(elsewhere=False))
+        assert (b'"asked"' in to_json(asked)) == (told != Told(elsewhere=False))
         assert Told.model_validate_json(to_json(asked)) == asked
-        assert asked.request("bob", NOW) == request
+        assert asked.request("bob") == request
     before = {"elsewhere": False, "asked": Told().tells_of(request, "bob").asked}
-    assert Told.model_validate(before).request("bob", NOW) == request
+    assert Told.model_validate(before).request("bob") == request

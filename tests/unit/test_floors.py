@@ -384,7 +384,7 @@ async def test_a_question_goes_to_those_who_may_decide_it_under_the_policy(group
         return await environment("buyer").run(Notices(floors=given).notify, notice)
 
     assert await ask() == Told(elsewhere=False).tells_of(request, "tom")
-    assert (await ask()).request("tom", NOW) == request.model_copy(update={"origin": "d"})
+    assert (await ask()).request("tom") == request.model_copy(update={"origin": "d"})
     told = await ask({"approvers": ["@treasury"], "quorum": 2})
     asked = request.under(told.policy)
     assert asked.floor == "the operator's policy asks for 2 approvals of: @treasury, but never tom"
