@@ -26,6 +26,7 @@ from common.temporal.connect import connect
 from common.temporal.waiting_proxy import WaitingProxy
 from workflows.core.agent import LONG, READ, Agent, CallPolicy
 
+# The sandbox imports this file for each agent, and must not import what starts and ends workers.
 with workflow.unsafe.imports_passed_through():
     from bench.harness import work_until_stopped
 
