@@ -162,11 +162,11 @@ async def test_deadlines_can_count_in_the_business_hours_of_a_calendar(stage: St
 
 
 async def asking_both(
-    stage: Stage,
+    stage: Stage, *, apart: bool = False
 ) -> tuple[WorkflowHandle[Any, Any], ApprovalRequest, ApprovalRequest]:
     """A panel once it asks both its questions, ann whether to buy, and bob whether to sell."""
     policies = {"buy": ApprovalPolicy(approvers=("ann",)), "sell": ApprovalPolicy(approvers=("bob",))}
-    agent = await stage.start(PanelInput(questions=policies), "panel")
+    agent = await stage.start(PanelInput(questions=policies, apart=apart), "panel")
 
     async def both() -> dict[str, ApprovalRequest] | None:
         view = await stage.query(agent, "approvals", ApprovalsView)
@@ -196,6 +196,22 @@ async def test_several_requests_of_one_agent_are_decided_apart(stage: Stage) -> 
     await stage.decide(agent, buy, Verdict.REJECT, by="ann")
     words = (await agent.result())["words"]
     assert words == ["panel-1: rejected by ann (through cli)", "panel-2: approved by bob (through cli)"]
+
+
+async def test_each_of_two_tasks_is_at_a_node_of_its_own(stage: Stage) -> None:
+    """What a task does carries its node, and when one has ended, people see where the other is."""
+    agent, buy, sell = await asking_both(stage, apart=True)
+    assert (buy.id, sell.id) == ("buy-1", "sell-2")
+    await stage.decide(agent, buy, by="ann")
+    await stage.shows(agent, AgentApprovers=["bob"], AgentNode="sell")
+    assert (await stage.status(agent)).node == "sell"
+    await stage.decide(agent, sell, by="bob")
+    await agent.result()
+    assert [note.partition(" (")[0] for note in await stage.notes(agent)] == [
+        *("panel: entered", "buy: entered", "sell: entered", "buy: asks: buy?", "sell: asks: sell?"),
+        *("buy: buy-1: approved by ann", "buy: done", "sell: sell-2: approved by bob", "sell: done"),
+        "panel: done",
+    ]
 
 
 async def test_edits_that_make_a_plans_own_rules_fail_wedge_nothing(stage: Stage) -> None:

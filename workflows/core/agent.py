@@ -145,14 +145,7 @@ class Agent(Generic[Input, Memory], metaclass=HandlerDirMeta):
         self._sleep = Sleep(carried, self._display, self._calls, history)
         self._preconditions = Preconditions(carried, self._display, self._calls, self._sleep, self._notifier)
         self._approvals = Approvals(
-            carried,
-            self._display,
-            self._calls,
-            gate,
-            answers,
-            history,
-            self._notifier,
-            self._preconditions,
+            carried, self._display, self._calls, gate, answers, history, self._notifier, self._preconditions
         )
         self._actions = Actions(self._display, self._calls, self._notifier, self._approvals)
         self._batches = Batches(carried, self._display, self._calls, history, self._notifier)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -32,6 +33,10 @@ class Wait:
     sleeps: bool = False
 
 
+# The node of the running task, and since when it is there: tasks side by side may be in different ones.
+_NODE: ContextVar[tuple[str, datetime] | None] = ContextVar("node", default=None)
+
+
 class Display:
     """Keeps what people see of an agent up to date.
 
@@ -40,11 +45,11 @@ class Display:
     """
 
     def __init__(self, carried: Carried, on_stuck: Callable[[OpenCall], Awaitable[None]]) -> None:
-        self.node_name = ""
         self.watchdog = Watchdog(self._now_stuck, self._got_through)
         self._carried = carried
         self._on_stuck = on_stuck
-        self._node_since = workflow.now()
+        # The nodes that the agent is in, the one entered last at the end.
+        self._nodes = [("", workflow.now())]
         self._waits: list[Wait] = []
         self._soon: asyncio.Handle | None = None
         # Whether the search attributes show a wait that may be over by now.
@@ -55,21 +60,29 @@ class Display:
     @contextmanager
     def node(self, name: str) -> Iterator[None]:
         """See `Agent.node`."""
-        outer, outer_since = self.node_name, self._node_since
-        self.node_name, self._node_since = search_attributes.fit_name(name), workflow.now()
+        outer, node = _NODE.get(), (search_attributes.fit_name(name), workflow.now())
+        self._nodes.append(node)
+        _NODE.set(node)
         self.note("entered")
         try:
-            with workflow.create_event_group(self.node_name).scope():
+            with workflow.create_event_group(node[0]).scope():
                 yield
         except (Exception, asyncio.CancelledError) as error:
-            self._note_end("cancelled" if is_cancelled_exception(error) else f"failed: {cause_of(error)}")
-            if not is_cancelled_exception(error):
+            cancelled = is_cancelled_exception(error)
+            self._note_end(node, "cancelled" if cancelled else f"failed: {cause_of(error)}")
+            if not cancelled:
                 self._write({search_attributes.FAILURE: search_attributes.fit(cause_type_of(error))})
             raise
         else:
-            self._note_end("done")
+            self._note_end(node, "done")
         finally:
-            self.node_name, self._node_since = outer, outer_since
+            self._nodes.remove(node)
+            _NODE.set(outer)
+
+    @property
+    def node_name(self) -> str:
+        """The name of the node that the running task is in; for a task in none, the one entered last."""
+        return (_NODE.get() or self._nodes[-1])[0]
 
     def note(self, text: str, **facts: Any) -> None:
         """See `Agent.note`."""
@@ -113,7 +126,7 @@ class Display:
         return AgentStatus(
             owner=owner(),
             state=self._state(),
-            node=self.node_name,
+            node=self._nodes[-1][0],
             waiting_for=self._waiting_for(),
             wake_at=self._wake_at(),
             started_at=carried.started_at,
@@ -132,7 +145,7 @@ class Display:
         """Update the search attributes."""
         self._shows_wait = bool(self._waits)
         stuck = self.watchdog.stuck
-        node, since = (stuck.node, stuck.since) if stuck else (self.node_name, self._node_since)
+        node, since = (stuck.node, stuck.since) if stuck else self._nodes[-1]
         approvers = search_attributes.fit_names(self._approvers())
         asked = [each.asked_at for each in self._carried.approvals.open.values() if each.asked_at < since]
         self._write(
@@ -185,7 +198,7 @@ class Display:
 
     def details(self) -> str:
         """What the Web UI shows of the agent, in Markdown."""
-        headline = f"{self._state()} at {self.node_name or 'the start'}"
+        headline = f"{self._state()} at {self._nodes[-1][0] or 'the start'}"
         if self._waits:
             until = f", until {at:%Y-%m-%d %H:%M} UTC" if (at := self._wake_at()) else ""
             headline += f": waits for {self._waiting_for()}{until}"
@@ -207,8 +220,8 @@ class Display:
     def _approvers(self) -> list[str]:
         return list(dict.fromkeys(name for wait in self._waits for name in wait.approvers))
 
-    def _note_end(self, outcome: str) -> None:
-        self.note(outcome, seconds=round((workflow.now() - self._node_since).total_seconds(), 3))
+    def _note_end(self, node: tuple[str, datetime], outcome: str) -> None:
+        self.note(outcome, seconds=round((workflow.now() - node[1]).total_seconds(), 3))
 
     def _write(self, values: _Values, instead: _Values | None = None) -> None:
         """Write what has changed; `instead` overrides values in that write, but never causes one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from datetime import timedelta
 
 from temporalio import workflow
@@ -23,7 +24,7 @@ with workflow.unsafe.imports_passed_through():
         Step,
         World,
     )
-from workflows.core.agent import QUICK, READ, Action, Agent, Premise
+from workflows.core.agent import QUICK, READ, Action, Agent, Outcome, Premise
 
 
 @workflow.defn(name="errand")
@@ -95,18 +96,17 @@ class PanelAgent(Agent[PanelInput, PanelMemory]):
             sleep = asyncio.create_task(self.hibernate(None)) if input.sleeps_beside else None
             if sleep:
                 await asyncio.sleep(0)
-            asked = asyncio.gather(
-                *(
-                    self.ask(f"{what}?", ErrandPlan(what=what, value=0), policy)
-                    for what, policy in input.questions.items()
-                )
-            )
+            asked = asyncio.gather(*(self._asked(what) for what in input.questions))
             if input.goes_on_to:
                 await asyncio.sleep(2)
                 with self.node(input.goes_on_to):
                     await self.hibernate(None)
             outcomes = await asked
         return PanelResult(words=[each.words for each in outcomes])
+
+    async def _asked(self, what: str) -> Outcome[ErrandPlan]:
+        with self.node(what) if self.input.apart else nullcontext():
+            return await self.ask(f"{what}?", ErrandPlan(what=what, value=0), self.input.questions[what])
 
 
 __all__ = ["Confirmation", "ErrandAgent"]

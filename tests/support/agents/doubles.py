@@ -73,13 +73,14 @@ class ErrandResult(BaseModel):
 class PanelInput(AgentInput):
     """The panel agent's input: questions with their policies, its node, whether it sleeps meanwhile.
 
-    `goes_on_to`: the node it sleeps at while its questions are open.
+    `goes_on_to`: the node it sleeps at while its questions are open. `apart`: each question in its own node.
     """
 
     questions: dict[str, ApprovalPolicy]
     node: str = "panel"
     sleeps_beside: bool = False
     goes_on_to: str = ""
+    apart: bool = False
 
 
 class PanelMemory(BaseModel):
