@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TARGET ?=
 # Test processes; each has its own Temporal server.
-WORKERS ?= 4
+WORKERS ?= 5
 
 # On all cores, and without the packages' own tests; pip compiles everything on one core.
 COMPILE = $(BIN)/python -m compileall -qq -j 0 -x /tests/ $(VENV)/lib 2> /dev/null || true
