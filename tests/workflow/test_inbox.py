@@ -217,6 +217,7 @@ async def test_a_question_is_read_from_history_while_no_worker_runs(stage: Stage
     assert len(found) == len(rows) == 2
     for (id, _), question in found.items():
         assert not question.live
+        assert (question.request.question, question.request.plan) == ("Buy?", asked[id].plan)
         since = {"votes": asked[id].votes, "premises": asked[id].premises}
         assert question.request.model_copy(update=since) == asked[id]
         assert question.said_by == (("ann", "bob") if id == old.id else ())

@@ -33,8 +33,8 @@ class Wait:
     sleeps: bool = False
 
 
-# The node of the running task, and since when it is there: tasks side by side may be in different ones.
-_NODE: ContextVar[tuple[str, datetime] | None] = ContextVar("node", default=None)
+# The name of the running task's node, empty if it is in none: tasks side by side may be in different ones.
+_NODE: ContextVar[str] = ContextVar("node", default="")
 
 
 class Display:
@@ -48,7 +48,7 @@ class Display:
         self.watchdog = Watchdog(self._now_stuck, self._got_through)
         self._carried = carried
         self._on_stuck = on_stuck
-        # The nodes that the agent is in, the one entered last at the end.
+        # The nodes that the agent is in, and since when; the one entered last at the end.
         self._nodes = [("", workflow.now())]
         self._waits: list[Wait] = []
         self._soon: asyncio.Handle | None = None
@@ -62,7 +62,7 @@ class Display:
         """See `Agent.node`."""
         outer, node = _NODE.get(), (search_attributes.fit_name(name), workflow.now())
         self._nodes.append(node)
-        _NODE.set(node)
+        _NODE.set(node[0])
         self.note("entered")
         try:
             with workflow.create_event_group(node[0]).scope():
@@ -82,7 +82,7 @@ class Display:
     @property
     def node_name(self) -> str:
         """The name of the node that the running task is in; for a task in none, the one entered last."""
-        return (_NODE.get() or self._nodes[-1])[0]
+        return _NODE.get() or self._nodes[-1][0]
 
     def note(self, text: str, **facts: Any) -> None:
         """See `Agent.note`."""
